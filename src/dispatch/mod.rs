@@ -1,0 +1,3 @@
+//! The world of real hosts: ssh, this machine's Nix, evaluation, transfers, slot workers, signals.
+//!
+//! Makes no decision about what runs where. Knows nothing of `sim/`.

@@ -1,0 +1,8 @@
+//! The fleet: hosts, what each can build, and which of them this run may use.
+//!
+//! A host here is a description. Connections to it live in `dispatch/`, what it holds and does
+//! during a run in `sched/`.
+
+mod host;
+
+pub use host::{Host, HostId, Lack, LinkSpeed};

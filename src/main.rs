@@ -1,0 +1,2 @@
+//! The `drvdispatch` command.
+fn main() {}

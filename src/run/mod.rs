@@ -1,0 +1,10 @@
+//! A run as data: the facts that come in, the orders that go out, and the log of both.
+//!
+//! Reading and writing here is over any `Read` and `Write`; where the files are is `records/`'s
+//! business, drawing them is `report/`'s.
+
+mod event;
+mod order;
+
+pub use event::{Attempt, Event, Failure, HostFault, Made, Outcome, Side, Times};
+pub use order::{Expectation, Order, SlotId, Source, TransferId};

@@ -1,0 +1,54 @@
+//! Orders, in the imperative. All that the scheduler ever does goes out as one of these.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Attempt;
+use crate::base::{Span, typed_id};
+use crate::fleet::HostId;
+use crate::graph::{JobId, PathId};
+
+typed_id!(
+    /// One transfer of a run, numbered in the order of the orders.
+    TransferId, "t"
+);
+typed_id!(
+    /// One slot of a host, from 0.
+    SlotId, "s"
+);
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Make `paths`, each with its closure, valid on `to`.
+    Stage { transfer: TransferId, from: Source, to: HostId, paths: Vec<PathId>, for_job: Option<JobId> },
+    /// Build a job. Its inputs are there.
+    Build { job: JobId, attempt: Attempt, host: HostId, slot: SlotId, cores: u32, expect: Expectation },
+    /// End an attempt; it is answered by its `Finished`.
+    Cancel { job: JobId, attempt: Attempt, host: HostId, slot: SlotId },
+    /// Try to reach a lost host again; answered by `SlotUp` or `HostLost`.
+    Probe { host: HostId },
+}
+
+/// Where a transfer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Another host's store.
+    Host(HostId),
+    /// The destination's own substituters.
+    Substituter,
+}
+
+/// Why a job went where it went: its parts at the chosen host, and the next best host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Until a slot is free.
+    pub queue: Span,
+    /// Until its inputs are there.
+    pub transfer: Span,
+    /// The build itself.
+    pub work: Span,
+    /// The best of the other hosts, and when it would have been finished there, from the decision on.
+    pub next_best: Option<(HostId, Span)>,
+}

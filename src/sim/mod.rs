@@ -1,0 +1,3 @@
+//! A world with a virtual clock: the scheduler's orders take modelled time instead of real time.
+//!
+//! Knows nothing of `dispatch/`.
