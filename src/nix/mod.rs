@@ -3,8 +3,9 @@
 //! Store paths, `nix derivation show` in all its shapes, the `.drv` text, the machines file and the
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
+mod base32;
 mod derivation;
 mod store_path;
 
 pub use derivation::{Derivation, Options, Output};
-pub use store_path::{BadStorePath, StorePath};
+pub use store_path::{BadStorePath, DEFAULT_STORE_DIR, StorePath};
