@@ -52,6 +52,9 @@ pub struct Job {
     /// `preferLocalBuild`: quick enough not to be worth moving.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefer_local: bool,
+    /// `enableParallelBuilding`: more cores make it faster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parallel: bool,
 }
 
 /// One store path of the run.
