@@ -2,16 +2,20 @@
 //!
 //! Knows nothing of hosts but their number and speed, and nothing of costs but what it is handed.
 
+mod bound;
 mod check;
 mod derivations;
 mod order;
 mod prune;
+mod rank;
 #[cfg(test)]
 mod testkit;
 mod workload;
 
+pub use bound::{Class, Power, classes, makespan_bound};
 pub use check::BadWorkload;
 pub use derivations::{DrvId, Graph, GraphError};
 pub use order::Order;
 pub use prune::Missing;
+pub use rank::{Ranks, critical_path, upward_ranks};
 pub use workload::{Job, JobId, Origin, PathId, PathSpec, Workload};

@@ -1,0 +1,108 @@
+//! Upward ranks: how long the run still takes from the start of a job, along the longest way.
+//!
+//! Costs are what the caller says they are; transfers between hosts are not in a rank.
+
+use std::collections::BinaryHeap;
+
+use super::order::Order;
+use super::workload::{JobId, Workload};
+use crate::base::{Span, Table};
+
+/// The upward rank of every job: its own cost and the highest rank among its users.
+pub fn upward_ranks(work: &Workload, cost: &Table<JobId, Span>) -> Table<JobId, Span> {
+    Ranks::new(work, cost.clone()).rank
+}
+
+/// The jobs of the longest way through `work`, first to last.
+pub fn critical_path(work: &Workload, cost: &Table<JobId, Span>) -> Vec<JobId> {
+    Ranks::new(work, cost.clone()).critical_path()
+}
+
+/// Upward ranks that follow changes of costs.
+#[derive(Clone, Debug)]
+pub struct Ranks {
+    order: Order,
+    needs: Table<JobId, Vec<JobId>>,
+    cost: Table<JobId, Span>,
+    rank: Table<JobId, Span>,
+}
+
+impl Ranks {
+    /// The ranks of all jobs of a workload that passed its check; a job beyond the end of `cost`
+    /// costs nothing.
+    pub fn new(work: &Workload, cost: Table<JobId, Span>) -> Ranks {
+        let cost = work.jobs.ids().map(|job| cost.get(job).copied().unwrap_or_default()).collect();
+        let mut ranks = Ranks {
+            order: Order::new(work),
+            needs: work.jobs.iter().map(|(_, job)| job.needs.clone()).collect(),
+            cost,
+            rank: Table::filled(work.jobs.len(), Span::ZERO),
+        };
+        for i in (0..ranks.order.jobs().len()).rev() {
+            let job = ranks.order.jobs()[i];
+            ranks.rank[job] = ranks.fresh(job);
+        }
+        ranks
+    }
+
+    /// The rank of a job.
+    pub fn of(&self, job: JobId) -> Span {
+        self.rank[job]
+    }
+
+    /// What a job costs.
+    pub fn cost(&self, job: JobId) -> Span {
+        self.cost[job]
+    }
+
+    /// All ranks.
+    pub fn all(&self) -> &Table<JobId, Span> {
+        &self.rank
+    }
+
+    /// Changes the cost of a job, up or down, and the ranks that depend on it. Returns the jobs whose
+    /// rank changed, users before needs.
+    pub fn set_cost(&mut self, job: JobId, cost: Span) -> Vec<JobId> {
+        self.cost[job] = cost;
+        let mut changed = Vec::new();
+        // Last in the order first, so each job is looked at once, when its users are settled.
+        let mut open = BinaryHeap::from([self.order.position(job)]);
+        while let Some(position) = open.pop() {
+            while open.peek() == Some(&position) {
+                open.pop();
+            }
+            let job = self.order.jobs()[position];
+            let rank = self.fresh(job);
+            if rank != self.rank[job] {
+                self.rank[job] = rank;
+                changed.push(job);
+                open.extend(self.needs[job].iter().map(|&need| self.order.position(need)));
+            }
+        }
+        changed
+    }
+
+    /// The jobs of the longest way, first to last; among equals the smallest id.
+    pub fn critical_path(&self) -> Vec<JobId> {
+        let longest = |jobs: &mut dyn Iterator<Item = JobId>| {
+            jobs.min_by_key(|&job| (std::cmp::Reverse(self.rank[job]), job))
+        };
+        let mut path: Vec<JobId> = longest(&mut self.rank.ids()).into_iter().collect();
+        while let Some(next) =
+            path.last().and_then(|&job| longest(&mut self.order.users(job).iter().copied()))
+            && path.len() < self.rank.len()
+        {
+            path.push(next);
+        }
+        path
+    }
+
+    /// The rank of `job` by its cost and the ranks of its users.
+    fn fresh(&self, job: JobId) -> Span {
+        let users = self.order.users(job).iter().map(|&user| self.rank[user]);
+        self.cost[job] + users.max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;
