@@ -4,5 +4,11 @@
 //! runs is `records/`'s.
 
 mod estimate;
+mod live;
+mod prior;
+mod remaining;
 
 pub use estimate::Cost;
+pub use live::Live;
+pub use prior::{OutputClass, classify, estimate, guess_sizes};
+pub use remaining::remaining;
