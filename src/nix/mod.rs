@@ -3,8 +3,14 @@
 //! Store paths, `nix derivation show` in all its shapes, the `.drv` text, the machines file and the
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
+mod config;
 mod derivation;
+mod machines;
 mod store_path;
+mod store_uri;
 
+pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};
+pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
 pub use store_path::{BadStorePath, StorePath};
+pub use store_uri::{Scheme, StoreUri};
