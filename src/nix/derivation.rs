@@ -43,7 +43,7 @@ pub struct Output {
 
 /// Attributes of a derivation that bear on scheduling, read from the environment strings, or with
 /// structured attributes from their JSON (never from both).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// `requiredSystemFeatures`, ascending.
     pub required_features: Vec<String>,
@@ -53,4 +53,10 @@ pub struct Options {
     pub allow_substitutes: bool,
     /// `enableParallelBuilding`.
     pub parallel: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { required_features: Vec::new(), prefer_local: false, allow_substitutes: true, parallel: false }
+    }
 }

@@ -3,6 +3,7 @@
 //! Store paths, `nix derivation show` in all its shapes, the `.drv` text, the machines file and the
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
+mod base32;
 mod config;
 mod derivation;
 mod machines;
@@ -12,5 +13,5 @@ mod store_uri;
 pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};
 pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
-pub use store_path::{BadStorePath, StorePath};
+pub use store_path::{BadStorePath, DEFAULT_STORE_DIR, StorePath};
 pub use store_uri::{Scheme, StoreUri};
