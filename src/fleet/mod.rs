@@ -4,5 +4,7 @@
 //! during a run in `sched/`.
 
 mod host;
+mod select;
 
 pub use host::{Host, HostId, Lack, LinkSpeed};
+pub use select::{Fleet, FleetError, FleetOptions, NoHost};

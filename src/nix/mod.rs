@@ -4,8 +4,14 @@
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
 mod base32;
+mod config;
 mod derivation;
+mod machines;
 mod store_path;
+mod store_uri;
 
+pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};
+pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
 pub use store_path::{BadStorePath, DEFAULT_STORE_DIR, StorePath};
+pub use store_uri::{Scheme, StoreUri};

@@ -1,0 +1,360 @@
+//! Which hosts a run may use: Nix's configuration and machines, narrowed by the run's own options.
+//!
+//! Names and patterns are matched here and nowhere else. What a host is short of for one derivation
+//! is told by [`Host::lacks`], with pins taken in by [`Fleet::can_build`].
+
+use globset::{Glob, GlobMatcher};
+
+use super::host::{Host, HostId, Lack, LinkSpeed};
+use crate::base::{Id as _, Span, Table};
+use crate::nix::{Machine, MaxJobs, NixConfig};
+
+/// What a LAN does, until it is measured.
+const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(5) };
+
+/// What the user says about hosts for one run. A name is what a machines file calls a host,
+/// `user@host` or `host`, or a glob over that; `local` is this machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetOptions {
+    /// Only these; empty means all.
+    pub on: Vec<String>,
+    /// Not these.
+    pub not_on: Vec<String>,
+    /// Only this machine.
+    pub local_only: bool,
+    /// Jobs at a time, by host.
+    pub jobs: Vec<(String, u32)>,
+    /// Speed, by host; finite and above 0.
+    pub speed: Vec<(String, f64)>,
+    /// Derivation-name globs, each with the host that alone may build what it matches; the first
+    /// that matches a name counts.
+    pub pins: Vec<(String, String)>,
+    /// This machine's jobs at a time, in place of Nix's `max-jobs`.
+    pub max_jobs: Option<u32>,
+    /// This machine's processors.
+    pub cores_local: u32,
+}
+
+/// The hosts of a run.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The chosen hosts; [`HostId::HOME`] is always there, with 0 slots if it is not chosen.
+    pub hosts: Table<HostId, Host>,
+    /// Where to reach each; `None` for this machine.
+    pub machines: Table<HostId, Option<Machine>>,
+    pins: Vec<Pin>,
+}
+
+#[derive(Clone, Debug)]
+struct Pin {
+    names: GlobMatcher,
+    hosts: Vec<HostId>,
+    wanted: String,
+}
+
+/// Why options and hosts do not go together.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum FleetError {
+    /// A name or glob that no host goes by.
+    #[error("{option} names '{name}', but there is no such host{}; there are: {known}", hint(suggestion.as_deref()))]
+    NoSuchHost {
+        /// The option.
+        option: &'static str,
+        /// What it names.
+        name: String,
+        /// A host whose name is close.
+        suggestion: Option<String>,
+        /// All hosts, by name.
+        known: String,
+    },
+    /// A pin to a host that the other options leave out.
+    #[error(
+        "--pin {pattern}={host}: '{host}' is not among the hosts of this run; choose it with --on, or drop the pin"
+    )]
+    PinnedAway {
+        /// The derivation-name glob.
+        pattern: String,
+        /// The host.
+        host: String,
+    },
+    /// A malformed glob.
+    #[error("{option}: '{pattern}' is no valid pattern: {why}")]
+    Pattern {
+        /// The option.
+        option: &'static str,
+        /// The text.
+        pattern: String,
+        /// What globset says.
+        why: String,
+    },
+    /// A speed that is not above 0.
+    #[error("--speed {host}={speed}: a speed is a finite number above 0")]
+    Speed {
+        /// The host as named.
+        host: String,
+        /// The number given.
+        speed: f64,
+    },
+}
+
+fn hint(suggestion: Option<&str>) -> String {
+    suggestion.map(|s| format!(" (did you mean '{s}'?)")).unwrap_or_default()
+}
+
+impl Fleet {
+    /// Picks the hosts of a run.
+    ///
+    /// # Errors
+    /// When an option names a host that is not there, or has a value of no use.
+    pub fn choose(
+        config: &NixConfig,
+        machines: Vec<Machine>,
+        options: &FleetOptions,
+    ) -> Result<Fleet, FleetError> {
+        let mut all = vec![(home(config, options), None)];
+        for machine in machines {
+            let host = remote(&machine, config.builders_use_substitutes, &all);
+            all.push((host, Some(machine)));
+        }
+        let names = Names(all.iter().map(|(host, _)| host.name.clone()).collect());
+        let chosen = names.chosen(options)?;
+        for (name, slots) in &options.jobs {
+            names.find("--jobs", name)?.into_iter().for_each(|i| all[i].0.slots = *slots);
+        }
+        for (name, speed) in &options.speed {
+            if !(speed.is_finite() && *speed > 0.0) {
+                return Err(FleetError::Speed { host: name.clone(), speed: *speed });
+            }
+            names.find("--speed", name)?.into_iter().for_each(|i| all[i].0.speed = *speed);
+        }
+        if !chosen[0] {
+            all[0].0.slots = 0;
+        }
+        // Where each host of the whole list ends up in the fleet.
+        let mut place = vec![None; all.len()];
+        let (mut hosts, mut kept) = (Table::new(), Table::new());
+        for (i, (host, machine)) in all.into_iter().enumerate() {
+            if i == 0 || chosen[i] {
+                let id: HostId = hosts.push(host);
+                kept.push(machine);
+                place[i] = (chosen[i]).then_some(id);
+            }
+        }
+        let pins = options.pins.iter().map(|pin| names.pin(pin, &place)).collect::<Result<_, _>>()?;
+        Ok(Fleet { hosts, machines: kept, pins })
+    }
+
+    /// Whether `host` can build the derivation called `name`, for `system`, requiring `features`.
+    ///
+    /// # Errors
+    /// What keeps it from that.
+    pub fn can_build(&self, name: &str, system: &str, features: &[String], host: HostId) -> Result<(), Lack> {
+        if let Some(pin) = self.pins.iter().find(|pin| pin.names.is_match(name))
+            && !pin.hosts.contains(&host)
+        {
+            return Err(Lack::Pinned(pin.wanted.clone()));
+        }
+        self.hosts[host].lacks(system, features).map_or(Ok(()), Err)
+    }
+
+    /// What every host lacks, if none can build the derivation.
+    pub fn nobody(&self, name: &str, system: &str, features: &[String]) -> Option<Vec<(HostId, Lack)>> {
+        self.hosts
+            .ids()
+            .map(|host| self.can_build(name, system, features, host).err().map(|lack| (host, lack)))
+            .collect()
+    }
+
+    /// The message for a derivation that no host can build; `None` if one can.
+    pub fn refusal(&self, name: &str, system: &str, features: &[String]) -> Option<NoHost> {
+        let lacks = self.nobody(name, system, features)?;
+        let lacks = lacks.into_iter().map(|(id, lack)| (self.hosts[id].name.clone(), lack)).collect();
+        Some(NoHost { name: name.to_owned(), lacks })
+    }
+}
+
+/// A derivation that no chosen host can build. Shown as one line on what each host lacks and one on
+/// what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoHost {
+    /// The derivation's name.
+    pub name: String,
+    /// Each host by name, with what it lacks.
+    pub lacks: Vec<(String, Lack)>,
+}
+
+impl std::error::Error for NoHost {}
+
+impl std::fmt::Display for NoHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no chosen host can build {}: ", self.name)?;
+        for (i, (host, lack)) in self.lacks.iter().enumerate() {
+            write!(f, "{}{host} {lack}", if i > 0 { "; " } else { "" })?;
+        }
+        // The host that comes closest to building it says what to do.
+        let closeness = |lack: &Lack| match lack {
+            Lack::Pinned(_) => 1,
+            Lack::Feature(_) | Lack::Mandatory(_) => 0,
+            Lack::Slots => 2,
+            Lack::System(_) => 3,
+        };
+        let Some((host, lack)) = self.lacks.iter().min_by_key(|(_, lack)| closeness(lack)) else {
+            return Ok(());
+        };
+        write!(f, "\n{}", remedy(host, lack))
+    }
+}
+
+fn remedy(host: &str, lack: &Lack) -> String {
+    let whose = |setting: &str, field: &str| match host {
+        "local" => format!("`{setting}` in this machine's nix.conf"),
+        host => format!("{field} of {host} in `builders` or the machines file"),
+    };
+    match lack {
+        Lack::Feature(x) => format!(
+            "if {host} does have '{x}', add it to {}; otherwise add a builder that has it",
+            whose("system-features", "the features (field 6)")
+        ),
+        Lack::Mandatory(x) => {
+            format!(
+                "take '{x}' out of {}, or add a builder without it",
+                whose("system-features", "the mandatory features (field 7)")
+            )
+        }
+        Lack::Pinned(pinned) => format!("drop or change the --pin to {pinned}"),
+        Lack::Slots => format!(
+            "give {host} slots with --jobs {host}=N, choose it with --on, or raise its maximum of jobs"
+        ),
+        Lack::System(system) => format!(
+            "add a builder for {system} to `builders`, or, where {host} can run it by emulation, add it to {}",
+            whose("extra-platforms", "the systems (field 2)")
+        ),
+    }
+}
+
+/// This machine.
+fn home(config: &NixConfig, options: &FleetOptions) -> Host {
+    let mut systems = vec![config.system.clone()];
+    systems.extend(config.extra_platforms.iter().filter(|s| **s != config.system).cloned());
+    let slots = match (options.max_jobs, config.max_jobs) {
+        (Some(jobs), _) | (None, MaxJobs::Number(jobs)) => jobs,
+        (None, MaxJobs::Auto) => options.cores_local.max(1),
+    };
+    Host {
+        name: "local".to_owned(),
+        systems,
+        features: config.system_features.clone(),
+        mandatory: Vec::new(),
+        slots,
+        cores: options.cores_local,
+        speed: 1.0,
+        substitutes: config.substitute,
+        link: LinkSpeed::FREE,
+    }
+}
+
+/// A builder, with a name that none before it has.
+fn remote(machine: &Machine, substitutes: bool, before: &[(Host, Option<Machine>)]) -> Host {
+    let wanted = machine.alias.clone().unwrap_or_else(|| machine.uri.name());
+    let taken = |name: &str| before.iter().any(|(host, _)| host.name == name);
+    let numbered = (2..).map(|n| format!("{wanted}#{n}"));
+    let name =
+        std::iter::once(wanted.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(wanted.clone());
+    let mut features = machine.features.clone();
+    features.extend(machine.mandatory.iter().filter(|x| !machine.features.contains(x)).cloned());
+    Host {
+        name,
+        systems: machine.systems.clone(),
+        features,
+        mandatory: machine.mandatory.clone(),
+        slots: machine.max_jobs,
+        cores: 0,
+        speed: machine.speed,
+        substitutes,
+        link: LAN,
+    }
+}
+
+/// The names of all hosts, chosen or not; the first is `local`.
+struct Names(Vec<String>);
+
+impl Names {
+    /// For each host, whether the run may use it.
+    fn chosen(&self, options: &FleetOptions) -> Result<Vec<bool>, FleetError> {
+        let mut chosen = vec![options.on.is_empty(); self.0.len()];
+        for name in &options.on {
+            self.find("--on", name)?.into_iter().for_each(|i| chosen[i] = true);
+        }
+        for name in &options.not_on {
+            self.find("--not-on", name)?.into_iter().for_each(|i| chosen[i] = false);
+        }
+        if options.local_only {
+            chosen.iter_mut().skip(1).for_each(|c| *c = false);
+        }
+        Ok(chosen)
+    }
+
+    /// The hosts that a name or glob stands for, at least one.
+    fn find(&self, option: &'static str, wanted: &str) -> Result<Vec<usize>, FleetError> {
+        let select = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            (0..self.0.len()).filter(|i| spellings(*i, &self.0[*i]).any(matches)).collect()
+        };
+        // An address in brackets, or a name with `*` in it, is first taken as it is.
+        let mut found = select(&|name| name == wanted);
+        if found.is_empty() {
+            let glob = glob(option, wanted)?;
+            found = select(&|name| glob.is_match(name));
+        }
+        if found.is_empty() {
+            return Err(FleetError::NoSuchHost {
+                option,
+                name: wanted.to_owned(),
+                suggestion: self.closest(wanted),
+                known: self.0.join(", "),
+            });
+        }
+        Ok(found)
+    }
+
+    fn closest(&self, wanted: &str) -> Option<String> {
+        let distance =
+            |name: &str, i: usize| spellings(i, name).map(|s| strsim::osa_distance(s, wanted)).min();
+        let by_distance = self.0.iter().enumerate().filter_map(|(i, name)| Some((distance(name, i)?, name)));
+        // Up to a third of the letters may be wrong.
+        by_distance
+            .min()
+            .filter(|(d, _)| *d <= (wanted.chars().count() / 3).max(1))
+            .map(|(_, name)| name.clone())
+    }
+
+    fn pin(&self, (pattern, host): &(String, String), place: &[Option<HostId>]) -> Result<Pin, FleetError> {
+        let names = glob("--pin", pattern)?;
+        let hosts: Vec<HostId> = self.find("--pin", host)?.into_iter().filter_map(|i| place[i]).collect();
+        if hosts.is_empty() {
+            return Err(FleetError::PinnedAway { pattern: pattern.clone(), host: host.clone() });
+        }
+        Ok(Pin { names, hosts, wanted: host.clone() })
+    }
+}
+
+/// What host number `index` goes by: its name, and for builders that without user and `#n`.
+/// A builder that calls itself `local` is not this machine, so it is known by its whole name only.
+fn spellings(index: usize, name: &str) -> impl Iterator<Item = &str> {
+    let bare = name.rsplit_once('#').map_or(name, |(bare, _)| bare);
+    let host = bare.rsplit_once('@').map_or(bare, |(_, host)| host);
+    let others =
+        [bare, host].into_iter().filter(move |other| index != HostId::HOME.index() && *other != "local");
+    std::iter::once(name).chain(others)
+}
+
+fn glob(option: &'static str, pattern: &str) -> Result<GlobMatcher, FleetError> {
+    let why = |e: globset::Error| e.kind().to_string();
+    Glob::new(pattern).map(|glob| glob.compile_matcher()).map_err(|e| FleetError::Pattern {
+        option,
+        pattern: pattern.to_owned(),
+        why: why(e),
+    })
+}
+
+#[cfg(test)]
+mod tests;
