@@ -10,13 +10,15 @@ write_known_hosts() {
 
 host_key() { cut -d' ' -f1,2 "$RUN/hosts/$1/upper/etc/ssh/ssh_host_ed25519_key.pub"; }
 
-# write_ssh_config KEY KNOWN_HOSTS
+# write_ssh_config KEY KNOWN_HOSTS. HostKeyAlias, since Nix writes a machines file's host key into a
+# known_hosts file of its own under the name it was given, while ssh would look for the address.
 write_ssh_config() {
     local host
     for host in $(hosts); do
         cat <<-EOF
 	Host $host
 	  HostName $(address "$host")
+	  HostKeyAlias $host
 	  User $(ssh_user "$host")
 	  IdentityFile $1
 	  IdentitiesOnly yes

@@ -56,7 +56,8 @@ start_host() {
     ns=$(netns "$host")
     if init_pid "$ns" >/dev/null && listens "$host"; then return; fi
     kill_ns "$ns"
-    if [[ $host == home ]]; then shared="$SHARED"; fi
+    # shellcheck disable=SC2153
+    if [[ $host == home ]]; then shared=$SHARED; fi
     setsid nsenter --net="/run/netns/$ns" \
         unshare --mount --pid --fork --uts --ipc --kill-child -- \
         "$LAB_LIB/boot.sh" "$dir" "$BASES/$(suite "$host")" "$shared" \
