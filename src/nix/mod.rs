@@ -5,6 +5,7 @@
 
 mod derivation;
 mod store_path;
+pub mod wire;
 
 pub use derivation::{Derivation, Options, Output};
 pub use store_path::{BadStorePath, StorePath};
