@@ -9,6 +9,7 @@ mod derivation;
 mod machines;
 mod store_path;
 mod store_uri;
+pub mod wire;
 
 pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};

@@ -1,0 +1,1 @@
+//! Against a daemon that is only bytes.

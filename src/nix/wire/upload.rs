@@ -1,0 +1,142 @@
+//! Sending paths: one request whose body comes in frames, each with its length before it.
+
+use std::io::{Read, Write};
+
+use super::client::{Client, send};
+use super::codec::Encoder;
+use super::error::{Fault, WireError};
+use super::frames;
+use super::ops::{Op, request};
+use super::types::PathInfo;
+
+/// Bytes of a frame. One is copied at a time, so this is all the memory an upload takes.
+const FRAME: usize = 64 << 10;
+
+/// A path to send.
+pub struct Upload<'a> {
+    /// The store path.
+    pub path: &'a str,
+    /// What is known of it; `nar_size` bytes are taken from `nar`.
+    pub info: &'a PathInfo,
+    /// The NAR.
+    pub nar: &'a mut dyn Read,
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Adds paths to the store; each after what it refers to, unless that is there already.
+    ///
+    /// The daemon's messages are read only when all is sent. Daemons say next to nothing meanwhile, so
+    /// their side of the stream does not fill up.
+    ///
+    /// # Errors
+    /// [`WireError::Local`] when a NAR cannot be read or is shorter than said: the paths before it were
+    /// added, and the connection can be used on. [`WireError::Remote`] when the daemon refuses one
+    /// (unsigned with `check_sigs` or from a user it does not trust, or a wrong hash), and those of the
+    /// connection.
+    pub fn add_multiple_to_store(
+        &mut self,
+        repair: bool,
+        check_sigs: bool,
+        uploads: &mut [Upload<'_>],
+    ) -> Result<(), WireError> {
+        self.guarded("sending paths", |client| {
+            let mut request = request(Op::AddMultipleToStore);
+            request.bool(repair).bool(!check_sigs);
+            let stream = client.input.get_mut().get_mut();
+            stream.write_all(&request.finish())?;
+            let sent = send_all(&mut Frames { to: stream, frame: Vec::new() }, uploads);
+            if let Err(Fault::Stream(e)) = sent {
+                return Err(Fault::Stream(e));
+            }
+            // An upload cut short ends like any other; the daemon finds it too short and says so.
+            send(&mut client.input, &0u64.to_le_bytes())?;
+            match (sent, frames::until_done(&mut client.input, &mut |_| ())) {
+                (Err(local), Ok(()) | Err(Fault::Remote(_))) => Err(local),
+                (_, outcome) => outcome,
+            }
+        })
+    }
+}
+
+fn send_all<W: Write>(frames: &mut Frames<'_, W>, uploads: &mut [Upload<'_>]) -> Result<(), Fault> {
+    let mut count = Encoder::default();
+    count.u64(uploads.len() as u64);
+    frames.put(&count.finish())?;
+    for upload in uploads {
+        frames.put(&header(upload.path, upload.info))?;
+        frames.copy(upload)?;
+    }
+    frames.flush()
+}
+
+/// A path's information in the form of protocol 1.16, which this operation keeps to.
+fn header(path: &str, info: &PathInfo) -> Vec<u8> {
+    let mut header = Encoder::default();
+    header
+        .string(path)
+        .string(info.deriver.as_deref().unwrap_or_default())
+        .string(&info.nar_hash)
+        .strings(&info.references)
+        .u64(info.registration_time)
+        .u64(info.nar_size)
+        .bool(info.ultimate)
+        .strings(&info.sigs)
+        .string(info.ca.as_deref().unwrap_or_default());
+    header.finish()
+}
+
+/// Cuts what is put in into frames.
+struct Frames<'a, W> {
+    to: &'a mut W,
+    /// Not yet sent, at most [`FRAME`] bytes.
+    frame: Vec<u8>,
+}
+
+impl<W: Write> Frames<'_, W> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let n = bytes.len().min(FRAME - self.frame.len());
+            self.frame.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.frame.len() == FRAME {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The NAR of one path, exactly as long as announced.
+    fn copy(&mut self, upload: &mut Upload<'_>) -> Result<(), Fault> {
+        let mut left = upload.info.nar_size;
+        while left > 0 {
+            let want = left.min((FRAME - self.frame.len()) as u64);
+            let got = (&mut *upload.nar).take(want).read_to_end(&mut self.frame);
+            let got = got.and_then(|n| match n {
+                0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                n => Ok(n),
+            });
+            match got {
+                Ok(n) => left -= n as u64,
+                Err(source) => {
+                    self.flush()?;
+                    let what = format!("cannot read the NAR of {} to send it", upload.path);
+                    return Err(Fault::Local { what, source, in_step: true });
+                }
+            }
+            if self.frame.len() == FRAME {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is there. An empty frame would end the request.
+    fn flush(&mut self) -> Result<(), Fault> {
+        if !self.frame.is_empty() {
+            self.to.write_all(&(self.frame.len() as u64).to_le_bytes())?;
+            self.to.write_all(&self.frame)?;
+            self.frame.clear();
+        }
+        Ok(())
+    }
+}
