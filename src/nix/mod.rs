@@ -3,10 +3,14 @@
 //! Store paths, `nix derivation show` in all its shapes, the `.drv` text, the machines file and the
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
+mod assemble;
+mod attributes;
 mod base32;
 mod config;
 mod derivation;
 mod machines;
+mod fixed_output;
+mod show;
 mod store_path;
 mod store_uri;
 pub mod wire;
@@ -14,5 +18,9 @@ pub mod wire;
 pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};
 pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
+pub use assemble::{BadDerivation, Unsupported};
+pub use derivation::{Derivation, Options, Output};
+pub use fixed_output::BadHash;
+pub use show::{ShowError, parse_show};
 pub use store_path::{BadStorePath, DEFAULT_STORE_DIR, StorePath};
 pub use store_uri::{Scheme, StoreUri};
