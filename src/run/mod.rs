@@ -4,7 +4,9 @@
 //! business, drawing them is `report/`'s.
 
 mod event;
+mod log;
 mod order;
 
 pub use event::{Attempt, Event, Failure, HostFault, Made, Outcome, Side, Times};
+pub use log::{Entry, FORMAT, Header, LogError, LogWriter, Step, Torn, read_header, read_log};
 pub use order::{Expectation, Order, SlotId, Source, TransferId};

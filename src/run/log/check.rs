@@ -1,0 +1,157 @@
+//! Whether what a log says fits together: ids within their tables, lists in order, no cycles.
+
+use super::{Entry, Header, Step};
+use crate::base::{Id, Table};
+use crate::fleet::HostId;
+use crate::graph::{Job, JobId, Origin, PathSpec};
+use crate::run::{Event, Order, Outcome, SlotId, Source};
+
+type Checked = Result<(), String>;
+
+/// Checks the header by itself.
+pub(super) fn header(header: &Header) -> Checked {
+    let work = &header.workload;
+    if header.hosts.is_empty() {
+        return Err("it has no hosts".to_owned());
+    }
+    if let Some((id, host)) = header.hosts.iter().find(|(_, h)| !(h.speed.is_finite() && h.speed > 0.0)) {
+        return Err(format!("host {id} ({}) has the speed {}", host.name, host.speed));
+    }
+    if header.estimates.len() != work.jobs.len() {
+        return Err(format!("it has {} estimates for {} jobs", header.estimates.len(), work.jobs.len()));
+    }
+    for (id, row) in work.jobs.iter() {
+        job(header, id, row).map_err(|why| format!("job {id}: {why}"))?;
+    }
+    for (id, row) in work.paths.iter() {
+        path(header, row).map_err(|why| format!("path {id}: {why}"))?;
+    }
+    within(&work.paths, &work.wanted).map_err(|why| format!("what is wanted: {why}"))?;
+    acyclic(&work.jobs)
+}
+
+/// Checks a line against the header.
+pub(super) fn entry(header: &Header, entry: &Entry) -> Checked {
+    match &entry.what {
+        Step::Event(e) => event(header, e),
+        Step::Order(o) => order(header, o),
+    }
+}
+
+fn event(header: &Header, event: &Event) -> Checked {
+    let work = &header.workload;
+    match event {
+        Event::SlotUp { host, slot } => slot_of(header, *host, *slot),
+        Event::HostHolds { host, paths } => {
+            one(&header.hosts, *host)?;
+            within(&work.paths, paths)
+        }
+        Event::HostLost { host, .. } | Event::HostRefused { host, .. } => one(&header.hosts, *host),
+        Event::Started { job, .. } => one(&work.jobs, *job),
+        Event::Finished { job, outcome, .. } => {
+            one(&work.jobs, *job)?;
+            let Outcome::Built { made, .. } = outcome else { return Ok(()) };
+            made.iter().try_for_each(|m| {
+                one(&work.paths, m.path)?;
+                within(&work.paths, &m.refs)
+            })
+        }
+        Event::Staged { .. }
+        | Event::StageFailed { .. }
+        | Event::FleetReady
+        | Event::DeadlineReached
+        | Event::Interrupted => Ok(()),
+    }
+}
+
+fn order(header: &Header, order: &Order) -> Checked {
+    let work = &header.workload;
+    match order {
+        Order::Stage { from, to, paths, for_job, .. } => {
+            if let Source::Host(host) = from {
+                one(&header.hosts, *host)?;
+            }
+            one(&header.hosts, *to)?;
+            within(&work.paths, paths)?;
+            for_job.map_or(Ok(()), |job| one(&work.jobs, job))
+        }
+        Order::Build { job, host, slot, expect, .. } => {
+            one(&work.jobs, *job)?;
+            expect.next_best.map_or(Ok(()), |(next, _)| one(&header.hosts, next))?;
+            slot_of(header, *host, *slot)
+        }
+        Order::Cancel { job, host, slot, .. } => {
+            one(&work.jobs, *job)?;
+            slot_of(header, *host, *slot)
+        }
+        Order::Probe { host } => one(&header.hosts, *host),
+    }
+}
+
+fn job(header: &Header, id: JobId, job: &Job) -> Checked {
+    let work = &header.workload;
+    within(&work.jobs, &job.needs)?;
+    within(&work.paths, &job.inputs)?;
+    within(&work.paths, &job.outputs)?;
+    ascending(&job.needs)?;
+    ascending(&job.inputs)?;
+    match job.outputs.iter().find(|out| work.paths[**out].origin != Origin::Job(id)) {
+        Some(out) => Err(format!("its output {out} comes from elsewhere")),
+        None => Ok(()),
+    }
+}
+
+fn path(header: &Header, path: &PathSpec) -> Checked {
+    if let Origin::Job(job) = path.origin {
+        one(&header.workload.jobs, job)?;
+    }
+    within(&header.workload.paths, &path.refs)
+}
+
+fn slot_of(header: &Header, host: HostId, slot: SlotId) -> Checked {
+    one(&header.hosts, host)?;
+    let slots = header.hosts[host].slots;
+    if slot.0 < slots { Ok(()) } else { Err(format!("{slot} on {host}, which has {slots} slots")) }
+}
+
+fn one<I: Id + std::fmt::Display, T>(table: &Table<I, T>, id: I) -> Checked {
+    match table.get(id) {
+        Some(_) => Ok(()),
+        None => Err(format!("{id} is not among the {} of the header", table.len())),
+    }
+}
+
+fn within<I: Id + std::fmt::Display, T>(table: &Table<I, T>, ids: &[I]) -> Checked {
+    ids.iter().try_for_each(|id| one(table, *id))
+}
+
+fn ascending<I: Id + std::fmt::Display>(ids: &[I]) -> Checked {
+    match ids.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => Err(format!("{} comes after {}, but such lists ascend", pair[1], pair[0])),
+        None => Ok(()),
+    }
+}
+
+/// Takes away, again and again, what needs nothing that is left.
+fn acyclic(jobs: &Table<JobId, Job>) -> Checked {
+    let mut open: Table<JobId, usize> = jobs.iter().map(|(_, job)| job.needs.len()).collect();
+    let mut dependents: Table<JobId, Vec<JobId>> = Table::filled(jobs.len(), Vec::new());
+    for (id, job) in jobs.iter() {
+        job.needs.iter().for_each(|need| dependents[*need].push(id));
+    }
+    let mut free: Vec<JobId> = open.iter().filter(|(_, n)| **n == 0).map(|(id, _)| id).collect();
+    let mut taken = 0;
+    while let Some(id) = free.pop() {
+        taken += 1;
+        for dependent in &dependents[id] {
+            open[*dependent] -= 1;
+            if open[*dependent] == 0 {
+                free.push(*dependent);
+            }
+        }
+    }
+    match open.iter().find(|(_, n)| **n > 0) {
+        Some((id, _)) if taken < jobs.len() => Err(format!("job {id} needs itself, by way of others")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,343 @@
+//! Round trips of arbitrary runs, and logs that are cut, damaged, too new or too long.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::Span;
+use crate::fleet::LinkSpeed;
+use crate::graph::{Job, Origin, PathId, PathSpec};
+use crate::run::{
+    Attempt, Expectation, Failure, HostFault, Made, Outcome, Side, SlotId, Source, Times, TransferId,
+};
+
+const JOBS: u32 = 3;
+const HOSTS: u32 = 2;
+const SLOTS: u32 = 2;
+
+/// A chain of three jobs with one output each, and one source.
+fn header() -> Header {
+    let job = |n: u32| Job {
+        drv: format!("/nix/store/{n:032}-job{n}.drv"),
+        name: format!("job{n}"),
+        system: "x86_64-linux".into(),
+        features: vec![],
+        needs: if n == 0 { vec![] } else { vec![JobId(n - 1)] },
+        inputs: if n == 0 { vec![PathId(JOBS)] } else { vec![PathId(n - 1)] },
+        outputs: vec![PathId(n)],
+        fixed_output: false,
+        prefer_local: false,
+    };
+    let path = |n: u32| PathSpec {
+        path: format!("/nix/store/{n:032}-path{n}"),
+        origin: if n < JOBS { Origin::Job(JobId(n)) } else { Origin::Home },
+        size: 100,
+        refs: vec![],
+    };
+    let host = |n: u32| Host {
+        name: format!("host{n}"),
+        systems: vec!["x86_64-linux".into()],
+        features: vec![],
+        mandatory: vec![],
+        slots: SLOTS,
+        cores: 4,
+        speed: 1.5,
+        substitutes: true,
+        link: LinkSpeed::FREE,
+    };
+    let cost = Cost { median: Span::from_secs(2), p10: Span::from_secs(1), p90: Span::from_secs(4) };
+    Header {
+        format: FORMAT,
+        version: "0.1.0".into(),
+        started: 1_700_000_000,
+        command: vec!["drvdispatch".into(), "build".into(), ".#x".into()],
+        workload: Workload {
+            jobs: (0..JOBS).map(job).collect(),
+            paths: (0..=JOBS).map(path).collect(),
+            wanted: vec![PathId(2)],
+        },
+        hosts: (0..HOSTS).map(host).collect(),
+        estimates: Table::filled(JOBS as usize, cost),
+        policy: serde_json::json!({ "name": "rank", "factor": 0.5 }),
+    }
+}
+
+fn write(header: &Header, entries: &[Entry]) -> Vec<u8> {
+    let mut log = LogWriter::new(Vec::new(), header).unwrap();
+    for Entry { at, what } in entries {
+        match what {
+            Step::Event(event) => log.event(*at, event),
+            Step::Order(order) => log.order(*at, order),
+        }
+        .unwrap();
+    }
+    log.flush().unwrap();
+    log.into_inner()
+}
+
+fn job() -> impl Strategy<Value = JobId> {
+    (0..JOBS).prop_map(JobId)
+}
+fn host() -> impl Strategy<Value = HostId> {
+    (0..HOSTS).prop_map(HostId)
+}
+fn slot() -> impl Strategy<Value = SlotId> {
+    (0..SLOTS).prop_map(SlotId)
+}
+fn paths() -> impl Strategy<Value = Vec<PathId>> {
+    vec((0..=JOBS).prop_map(PathId), 0..4)
+}
+fn span() -> impl Strategy<Value = Span> {
+    any::<u64>().prop_map(Span)
+}
+fn attempt() -> impl Strategy<Value = Attempt> {
+    any::<u32>().prop_map(Attempt)
+}
+fn transfer() -> impl Strategy<Value = TransferId> {
+    any::<u32>().prop_map(TransferId)
+}
+
+fn times() -> impl Strategy<Value = Times> {
+    (span(), option::of(span()), any::<u64>(), any::<u64>()).prop_map(|(wall, cpu, start, stop)| Times {
+        wall,
+        cpu,
+        start,
+        stop,
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let made = ((0..=JOBS).prop_map(PathId), any::<u64>(), paths()).prop_map(|(path, size, refs)| Made {
+        path,
+        size,
+        refs,
+    });
+    let failure = prop_oneof![
+        Just(Failure::Build),
+        Just(Failure::TimedOut),
+        Just(Failure::HashMismatch),
+        Just(Failure::NotDeterministic),
+        Just(Failure::LogLimit)
+    ];
+    let fault =
+        prop_oneof![Just(HostFault::Connection), Just(HostFault::MissingInputs), Just(HostFault::Other)];
+    prop_oneof![
+        (vec(made, 0..3), times()).prop_map(|(made, times)| Outcome::Built { made, times }),
+        (failure, ".*", times()).prop_map(|(failure, message, times)| Outcome::Failed {
+            failure,
+            message,
+            times
+        }),
+        (fault, ".*").prop_map(|(fault, message)| Outcome::HostFailed { fault, message }),
+        Just(Outcome::Cancelled),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let side = prop_oneof![Just(Side::Source), Just(Side::Destination), Just(Side::Unknown)];
+    prop_oneof![
+        (host(), slot()).prop_map(|(host, slot)| Event::SlotUp { host, slot }),
+        (host(), paths()).prop_map(|(host, paths)| Event::HostHolds { host, paths }),
+        (host(), ".*").prop_map(|(host, cause)| Event::HostLost { host, cause }),
+        (host(), ".*").prop_map(|(host, cause)| Event::HostRefused { host, cause }),
+        Just(Event::FleetReady),
+        (transfer(), any::<u64>(), span()).prop_map(|(transfer, bytes, took)| Event::Staged {
+            transfer,
+            bytes,
+            took
+        }),
+        (transfer(), side, ".*").prop_map(|(transfer, side, cause)| Event::StageFailed {
+            transfer,
+            side,
+            cause
+        }),
+        (job(), attempt()).prop_map(|(job, attempt)| Event::Started { job, attempt }),
+        (job(), attempt(), outcome()).prop_map(|(job, attempt, outcome)| Event::Finished {
+            job,
+            attempt,
+            outcome
+        }),
+        Just(Event::DeadlineReached),
+        Just(Event::Interrupted),
+    ]
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    let source = prop_oneof![host().prop_map(Source::Host), Just(Source::Substituter)];
+    let expect = (span(), span(), span(), option::of((host(), span())))
+        .prop_map(|(queue, transfer, work, next_best)| Expectation { queue, transfer, work, next_best });
+    prop_oneof![
+        (transfer(), source, host(), paths(), option::of(job())).prop_map(
+            |(transfer, from, to, paths, for_job)| Order::Stage { transfer, from, to, paths, for_job }
+        ),
+        (job(), attempt(), host(), slot(), any::<u32>(), expect).prop_map(
+            |(job, attempt, host, slot, cores, expect)| Order::Build {
+                job,
+                attempt,
+                host,
+                slot,
+                cores,
+                expect
+            }
+        ),
+        (job(), attempt(), host(), slot()).prop_map(|(job, attempt, host, slot)| Order::Cancel {
+            job,
+            attempt,
+            host,
+            slot
+        }),
+        host().prop_map(|host| Order::Probe { host }),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let what = prop_oneof![event().prop_map(Step::Event), order().prop_map(Step::Order)];
+    (any::<u64>(), what).prop_map(|(at, what)| Entry { at: Time(at), what })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(entries in vec(entry(), 0..20)) {
+        let log = write(&header(), &entries);
+        let (read_header, read, torn) = read_log(&log[..]).unwrap();
+        prop_assert_eq!(read_header, header());
+        prop_assert_eq!(read, entries);
+        prop_assert_eq!(torn, None);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..400), keep in 0usize..3000) {
+        let mut log = write(&header(), &[]);
+        log.truncate(keep);
+        log.extend(bytes);
+        // Whatever it says, it says it by value.
+        let _ = read_log(&log[..]);
+    }
+}
+
+fn small() -> Vec<Entry> {
+    let at = |n, what| Entry { at: Time(n), what };
+    vec![
+        at(1, Step::Event(Event::FleetReady)),
+        at(2, Step::Event(Event::HostLost { host: HostId(1), cause: "gone\n\"away\" ≠".into() })),
+        at(3, Step::Order(Order::Probe { host: HostId(1) })),
+    ]
+}
+
+#[test]
+fn a_log_cut_anywhere_loads_up_to_its_last_whole_line() {
+    let log = write(&header(), &small());
+    let head = log.iter().position(|b| *b == b'\n').unwrap();
+    for cut in 0..=log.len() {
+        let result = read_log(&log[..cut]);
+        if cut < head {
+            assert!(matches!(result, Err(LogError::NoHeader)), "cut at {cut}: {result:?}");
+            continue;
+        }
+        let (_, entries, torn) = result.unwrap();
+        let rest = &log[..cut];
+        // A line that lacks nothing but its line end is whole.
+        let next_ends = log.get(cut) == Some(&b'\n');
+        let whole = rest.iter().filter(|b| **b == b'\n').count() + usize::from(next_ends);
+        assert_eq!(entries, small()[..whole - 1], "cut at {cut}");
+        assert_eq!(torn.is_some(), rest.last() != Some(&b'\n') && !next_ends, "cut at {cut}");
+        if let Some(torn) = torn {
+            assert_eq!(torn.line, whole + 1);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_line_is_named() {
+    let mut log = write(&header(), &small());
+    let third = log.windows(8).position(|w| w == b"\"at\":2,\"").unwrap();
+    log[third] = b'#';
+    let error = read_log(&log[..]).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { line: 3, .. }), "{error}");
+}
+
+/// The error for a log of the header and one more line.
+fn error_of(line: &str) -> String {
+    let mut log = write(&header(), &[]);
+    log.extend(line.as_bytes());
+    log.push(b'\n');
+    read_log(&log[..]).unwrap_err().to_string()
+}
+
+#[test]
+fn lines_that_do_not_fit_the_header_are_damaged() {
+    let cases = [
+        (r#"{"at":1,"event":"started","job":3,"attempt":0}"#, "j3 is not among the 3"),
+        (r#"{"at":1,"event":"host-lost","host":2,"cause":""}"#, "h2 is not among the 2"),
+        (r#"{"at":1,"event":"slot-up","host":0,"slot":2}"#, "s2 on h0, which has 2 slots"),
+        (r#"{"at":1,"event":"host-holds","host":0,"paths":[4]}"#, "p4 is not among the 4"),
+        (r#"{"at":1,"event":"nonsense"}"#, "unknown variant"),
+        (r#"{"at":1,"event":"fleet-ready","order":"probe","host":0}"#, "both"),
+        (r#"{"at":1}"#, "neither"),
+        (r#"{"event":"fleet-ready"}"#, "missing field `at`"),
+    ];
+    for (line, expected) in cases {
+        let error = error_of(line);
+        assert!(error.starts_with("line 2 of the run log is damaged: "), "{error}");
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+}
+
+#[test]
+fn headers_that_do_not_fit_together_are_damaged() {
+    let broken = |change: fn(&mut Header)| {
+        let mut header = header();
+        change(&mut header);
+        read_log(&write(&header, &[])[..]).unwrap_err().to_string()
+    };
+    let of = |why: &str| format!("line 1 of the run log is damaged: {why}");
+    assert_eq!(broken(|h| h.hosts = Table::new()), of("it has no hosts"));
+    assert_eq!(broken(|h| h.hosts[HostId(1)].speed = 0.0), of("host h1 (host1) has the speed 0"));
+    assert_eq!(broken(|h| h.estimates = Table::new()), of("it has 0 estimates for 3 jobs"));
+    assert_eq!(
+        broken(|h| h.workload.jobs[JobId(0)].needs = vec![JobId(2)]),
+        of("job j0 needs itself, by way of others")
+    );
+    assert_eq!(
+        broken(|h| h.workload.jobs[JobId(1)].inputs = vec![PathId(1), PathId(1)]),
+        of("job j1: p1 comes after p1, but such lists ascend")
+    );
+    assert_eq!(
+        broken(|h| h.workload.jobs[JobId(1)].outputs = vec![PathId(2)]),
+        of("job j1: its output p2 comes from elsewhere")
+    );
+    assert_eq!(
+        broken(|h| h.workload.paths[PathId(0)].refs = vec![PathId(9)]),
+        of("path p0: p9 is not among the 4 of the header")
+    );
+    assert_eq!(
+        broken(|h| h.workload.wanted = vec![PathId(9)]),
+        of("what is wanted: p9 is not among the 4 of the header")
+    );
+}
+
+#[test]
+fn other_files_and_newer_formats_say_so() {
+    let newer = br#"{"format":2,"something":"else"}
+"#;
+    assert!(matches!(read_log(&newer[..]), Err(LogError::Newer { found: 2 })));
+    assert!(matches!(read_log(&b"#!/bin/sh\n"[..]), Err(LogError::NotALog)));
+    assert!(matches!(read_log(&b""[..]), Err(LogError::NoHeader)));
+}
+
+#[test]
+fn a_line_without_end_is_not_read_into_memory() {
+    let mut log = write(&header(), &[]);
+    let limit = log.len();
+    assert!(read_with_limit(&log[..], limit).is_ok());
+    log.resize(log.len() + limit * 2, b' ');
+    let error = read_with_limit(&log[..], limit).unwrap_err();
+    assert!(matches!(error, LogError::TooLong { line: 2, .. }), "{error}");
+}
+
+#[test]
+fn the_header_can_be_read_alone() {
+    let log = write(&header(), &small());
+    assert_eq!(read_header(&log[..]).unwrap(), header());
+}
