@@ -64,6 +64,11 @@ impl Live {
         ((log.exp() * FACTOR_UNIT).round() / FACTOR_UNIT).max(1.0 / FACTOR_UNIT)
     }
 
+    /// The factors of all classes, in the order of [`OutputClass::ALL`].
+    pub fn factors(&self) -> [f64; OutputClass::ALL.len()] {
+        OutputClass::ALL.map(|class| self.factor(class))
+    }
+
     /// What a job that has not run yet is expected to cost now.
     pub fn cost(&self, job: JobId) -> Cost {
         let factor = self.factor(self.classes[job]);

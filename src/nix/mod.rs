@@ -16,7 +16,6 @@ mod store_uri;
 pub mod wire;
 
 pub use config::{ConfigError, MaxJobs, NixConfig};
-pub use derivation::{Derivation, Options, Output};
 pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
 pub use assemble::{BadDerivation, Unsupported};
 pub use derivation::{Derivation, Options, Output};

@@ -100,6 +100,9 @@ pub enum Failure {
 pub enum HostFault {
     /// The connection broke.
     Connection,
+    /// The builder failed in a way that another try may not (a download, a full disk); counts as a failed
+    /// build if it never succeeds.
+    Transient,
     /// Inputs were not there after all.
     MissingInputs,
     /// Anything else that is the host's and not the derivation's: full disk, no memory, a daemon error.

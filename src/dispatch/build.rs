@@ -1,0 +1,159 @@
+//! One build over a live connection: roots, options, the derivation itself, what it made.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::judge;
+use super::link::Link;
+use crate::base::Span;
+use crate::graph::{JobId, PathId, Workload};
+use crate::nix::aterm::Recipe;
+use crate::nix::wire::{
+    BasicDerivation, BuildMode, BuildResult, Client, DrvOutput, LogMessage, SetOptions, Status, Trust, WireError,
+};
+use crate::run::{HostFault, Made, Outcome};
+
+/// What all builds of a run have in common.
+#[derive(Debug)]
+pub(super) struct BuildContext {
+    pub work: Arc<Workload>,
+    /// Looked up, never iterated over.
+    pub ids: HashMap<String, PathId>,
+    /// Nix's own limits, as a second line behind this program's.
+    pub timeout: u64,
+    pub max_silent: u64,
+    pub keep_failed: bool,
+    pub mode: BuildMode,
+}
+
+/// Paths that a connection to the host keeps from being collected as garbage.
+pub(super) type Roots = Arc<Mutex<HashSet<PathId>>>;
+
+impl BuildContext {
+    /// Options for a run over `work`.
+    pub fn new(work: Arc<Workload>) -> Self {
+        let ids = work.paths.iter().map(|(id, spec)| (spec.path.clone(), id)).collect();
+        Self { work, ids, timeout: 0, max_silent: 0, keep_failed: false, mode: BuildMode::Normal }
+    }
+
+    /// What the daemon is told at the beginning of a connection, and when `cores` changes.
+    pub fn options(&self, cores: u32) -> SetOptions {
+        SetOptions {
+            cores: u64::from(cores),
+            timeout: self.timeout,
+            max_silent: self.max_silent,
+            keep_failed: self.keep_failed,
+            ..SetOptions::default()
+        }
+    }
+
+    /// Builds a job whose inputs are on the host. `log` gets every message of the daemon.
+    ///
+    /// # Errors
+    /// The connection is at fault, or the daemon will not begin; everything else is an outcome.
+    pub fn build(
+        &self,
+        client: &mut Client<Link>,
+        roots: &Roots,
+        job: JobId,
+        local: bool,
+        log: &mut dyn FnMut(LogMessage),
+    ) -> Result<Outcome, WireError> {
+        self.root_inputs(client, roots, job)?;
+        let began = Instant::now();
+        let result = match self.run(client, job, local, log)? {
+            Ok(result) => result,
+            Err(message) => return Ok(Outcome::HostFailed { fault: HostFault::Other, message }),
+        };
+        let wall = Span::from(began.elapsed());
+        if !result.status.is_success() {
+            return Ok(with_wall(judge::of_result(&result), wall));
+        }
+        let made = self.made(client, job)?;
+        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(made.iter().map(|m| m.path));
+        let wall = if result.status == Status::Built { wall } else { Span::ZERO };
+        let mut times = judge::times(&result);
+        times.wall = wall;
+        Ok(Outcome::Built { made, times })
+    }
+
+    /// The derivation by its exact text; where this machine's daemon does not trust us, by its path.
+    fn run(
+        &self,
+        client: &mut Client<Link>,
+        job: JobId,
+        local: bool,
+        log: &mut dyn FnMut(LogMessage),
+    ) -> Result<Result<BuildResult, String>, WireError> {
+        let drv = &self.work.jobs[job].drv;
+        if local && client.trust() == Trust::Untrusted {
+            let results = client.build_paths_with_results(&[format!("{drv}!*")], self.mode, log)?;
+            let first = results.into_iter().next().map(|(_, result)| result);
+            return Ok(first.ok_or_else(|| "the local daemon gave no result".to_owned()));
+        }
+        match self.derivation(job) {
+            Ok(basic) => client.build_derivation(drv, &basic, self.mode, log).map(Ok),
+            Err(message) => Ok(Err(message)),
+        }
+    }
+
+    /// Reads the `.drv` and puts paths in the place of its input derivations.
+    fn derivation(&self, job: JobId) -> Result<BasicDerivation, String> {
+        let job = &self.work.jobs[job];
+        let text = std::fs::read(&job.drv).map_err(|e| format!("cannot read {}: {e}", job.drv))?;
+        let recipe = Recipe::parse(&text).map_err(|e| format!("{}: {e}", job.drv))?;
+        let inputs = job.inputs.iter().map(|&p| self.work.paths[p].path.clone()).collect();
+        let output = |o: crate::nix::aterm::RecipeOutput| DrvOutput {
+            name: o.name,
+            path: o.path,
+            hash_algo: o.hash_algo,
+            hash: o.hash,
+        };
+        Ok(BasicDerivation {
+            outputs: recipe.outputs.into_iter().map(output).collect(),
+            input_srcs: inputs,
+            platform: recipe.system,
+            builder: recipe.builder,
+            args: recipe.args,
+            env: recipe.env,
+        })
+    }
+
+    /// Keeps the inputs from being collected for as long as this connection lasts. What was copied
+    /// here is not rooted by anybody once the copying process is gone (NixOS/nix#1970).
+    fn root_inputs(&self, client: &mut Client<Link>, roots: &Roots, job: JobId) -> Result<(), WireError> {
+        let new: Vec<PathId> = {
+            let roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
+            self.work.jobs[job].inputs.iter().copied().filter(|p| !roots.contains(p)).collect()
+        };
+        for &path in &new {
+            client.add_temp_root(&self.work.paths[path].path)?;
+        }
+        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+        Ok(())
+    }
+
+    /// Sizes and references of the outputs, from the store that has them now.
+    fn made(&self, client: &mut Client<Link>, job: JobId) -> Result<Vec<Made>, WireError> {
+        let mut made = Vec::new();
+        for &path in &self.work.jobs[job].outputs {
+            let Some(info) = client.query_path_info(&self.work.paths[path].path)? else { continue };
+            let mut refs: Vec<PathId> =
+                info.references.iter().filter_map(|r| self.ids.get(r).copied()).filter(|&r| r != path).collect();
+            refs.sort_unstable();
+            made.push(Made { path, size: info.nar_size, refs });
+        }
+        Ok(made)
+    }
+}
+
+fn with_wall(outcome: Outcome, wall: Span) -> Outcome {
+    match outcome {
+        Outcome::Failed { failure, message, mut times } => {
+            times.wall = wall;
+            Outcome::Failed { failure, message, times }
+        }
+        other => other,
+    }
+}

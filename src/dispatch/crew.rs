@@ -1,0 +1,142 @@
+//! The slot threads of a run: started before it is known what to build, so that connecting and
+//! evaluating overlap.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, unbounded};
+use tokio::runtime::Handle;
+
+use super::build::BuildContext;
+use super::joblog::Keeper;
+use super::limits::Limits;
+use super::mux::Mux;
+use super::session::Access;
+use super::slot::{Shared, SlotWorker, Task};
+use super::transfer::{Carrier, Stager};
+use super::world::{HostHandle, HostState, Inbox, RealWorld, Slot};
+use crate::base::{Id, Table};
+use crate::fleet::HostId;
+use crate::graph::Workload;
+use crate::run::SlotId;
+
+/// How long hosts that do not answer hold up a run that is otherwise ready.
+const GATHER: Duration = Duration::from_secs(3);
+
+/// Threads that are connecting or connected.
+pub struct Crew {
+    access: Table<HostId, Arc<Access>>,
+    hosts: Table<HostId, HostHandle>,
+    inbox: Inbox,
+    started: Instant,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a run needs beside its work.
+pub struct Means {
+    /// The `nix` program.
+    pub nix: PathBuf,
+    /// Where transfers run.
+    pub runtime: Handle,
+    /// One message for each time the user wants the run to end.
+    pub interrupts: Receiver<()>,
+    /// Limits on each build.
+    pub limits: Limits,
+    /// Keep the build directories of failed builds.
+    pub keep_failed: bool,
+}
+
+impl Crew {
+    /// Starts a thread per slot; all connect at once, a few handshakes at a time per host. `logs` is
+    /// where build logs go that the local daemon does not take.
+    pub fn start(
+        hosts: Vec<(Arc<Access>, u32)>,
+        connect_timeout: Option<Duration>,
+        logs: PathBuf,
+    ) -> Self {
+        let inbox = Inbox::new();
+        let started = Instant::now();
+        let access: Table<HostId, Arc<Access>> = hosts.iter().map(|(a, _)| Arc::clone(a)).collect();
+        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&access[HostId::HOME]), logs);
+        let mut crew = Self { access, hosts: Table::new(), inbox, started, threads: vec![keeper_thread] };
+        for (access, slots) in hosts {
+            crew.add_host(&access, slots, connect_timeout, &keeper);
+        }
+        crew
+    }
+
+    fn add_host(&mut self, access: &Arc<Access>, slots: u32, connect_timeout: Option<Duration>, keeper: &Keeper) {
+        let host = HostId::from_index(self.hosts.len());
+        let roots = Arc::new(Mutex::new(HashSet::new()));
+        let mut handles = Table::new();
+        for index in 0..slots {
+            let (sender, tasks) = unbounded();
+            let shared = Arc::new(Shared::default());
+            let worker = SlotWorker {
+                host,
+                slot: SlotId(index),
+                access: Arc::clone(access),
+                shared: Arc::clone(&shared),
+                roots: Arc::clone(&roots),
+                tasks,
+                out: self.inbox.letters.0.clone(),
+                logs: Some(keeper.clone()),
+                zero: self.started,
+                connect_timeout,
+                session: None,
+                cores: None,
+            };
+            let _ = sender.send(Task::Connect { epoch: 0 });
+            self.threads.push(std::thread::spawn(move || worker.run()));
+            handles.push(Slot { tasks: sender, shared });
+        }
+        let state = HostState::Connecting;
+        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected: Vec::new(), failed: 0 });
+    }
+
+    /// The world of these hosts and that work; its clock starts now. The threads come with it, to be
+    /// waited for when it is gone.
+    pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Threads) {
+        let carrier = Carrier {
+            work: Arc::clone(&work),
+            hosts: self.access,
+            mux,
+            nix: means.nix,
+            runtime: means.runtime,
+            out: self.inbox.deliveries.0,
+        };
+        let mut context = BuildContext::new(work);
+        let seconds = |limit: Option<Duration>| limit.map_or(0, |d| d.as_secs());
+        context.timeout = seconds(means.limits.total);
+        context.max_silent = seconds(means.limits.silent);
+        context.keep_failed = means.keep_failed;
+        let world = RealWorld::new(
+            self.started,
+            self.hosts,
+            self.inbox.letters.1,
+            self.inbox.deliveries.1,
+            means.interrupts,
+            Stager::new(carrier),
+            Arc::new(context),
+            means.limits,
+            Instant::now() + GATHER,
+        );
+        (world, Threads(self.threads))
+    }
+}
+
+/// The threads of a run whose world is gone.
+pub struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits until every slot has let go of its host and every log is kept.
+    pub fn join(self) {
+        for thread in self.0 {
+            // A panic was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}

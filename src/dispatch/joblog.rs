@@ -1,0 +1,107 @@
+//! Build logs of remote builds, kept where `nix log DRV` finds them.
+//!
+//! The local daemon stores them (`AddBuildLog`, for trusted users). Where it does not take them they
+//! are kept in this program's own state directory, and the user is told.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Sender, unbounded};
+use tempfile::SpooledTempFile;
+
+use super::session::{Access, Session};
+
+/// A log up to this size stays in memory.
+const IN_MEMORY: usize = 256 << 10;
+
+/// The log of one build, as it grows.
+pub(super) struct JobLog {
+    drv: String,
+    text: SpooledTempFile,
+    empty: bool,
+}
+
+impl JobLog {
+    pub fn new(drv: &str) -> Self {
+        Self { drv: drv.to_owned(), text: SpooledTempFile::new(IN_MEMORY), empty: true }
+    }
+
+    /// Adds a line. A log that cannot be spooled is cut, never the build.
+    pub fn line(&mut self, line: &str) {
+        self.empty = false;
+        let written = self.text.write_all(line.as_bytes()).and_then(|()| self.text.write_all(b"\n"));
+        if let Err(e) = written {
+            tracing::warn!("the log of {} is incomplete: {e}", self.drv);
+        }
+    }
+}
+
+/// Hands finished logs to a thread of its own, so that no slot waits for them.
+#[derive(Clone)]
+pub(super) struct Keeper(Sender<JobLog>);
+
+impl Keeper {
+    /// Starts the thread. It ends when the last `Keeper` is gone and everything is stored.
+    pub fn start(home: Arc<Access>, fallback: PathBuf) -> (Self, JoinHandle<()>) {
+        let (sender, logs) = unbounded::<JobLog>();
+        let thread = std::thread::spawn(move || {
+            let mut store = LogStore { home, session: None, refused: false, fallback };
+            for log in logs {
+                if let Err(e) = store.add(log) {
+                    tracing::warn!("a build log could not be kept: {e}");
+                }
+            }
+        });
+        (Self(sender), thread)
+    }
+
+    /// Keeps a log, if it says anything.
+    pub fn keep(&self, log: JobLog) {
+        if !log.empty {
+            // The thread ends only after the last sender.
+            let _ = self.0.send(log);
+        }
+    }
+}
+
+struct LogStore {
+    home: Arc<Access>,
+    session: Option<Session>,
+    refused: bool,
+    fallback: PathBuf,
+}
+
+impl LogStore {
+    fn add(&mut self, mut log: JobLog) -> std::io::Result<()> {
+        if !self.refused && self.add_to_store(&mut log)? {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.fallback)?;
+        let name = log.drv.rsplit('/').next().unwrap_or("unnamed").to_owned() + ".log";
+        log.text.seek(SeekFrom::Start(0))?;
+        let path = self.fallback.join(name);
+        std::io::copy(&mut log.text, &mut std::fs::File::create(&path)?)?;
+        tracing::info!("kept a build log at {}", path.display());
+        Ok(())
+    }
+
+    /// Whether the local daemon took it.
+    fn add_to_store(&mut self, log: &mut JobLog) -> std::io::Result<bool> {
+        log.text.seek(SeekFrom::Start(0))?;
+        if self.session.is_none() {
+            self.session = self.home.open(None).ok();
+        }
+        let Some(session) = &mut self.session else { return Ok(false) };
+        match session.client.add_build_log(&log.drv, &mut log.text) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                tracing::debug!("the local daemon does not take build logs: {error}");
+                self.session = None;
+                self.refused = !error.is_connection();
+                Ok(false)
+            }
+        }
+    }
+}

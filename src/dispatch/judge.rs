@@ -1,0 +1,123 @@
+//! What a builder's answer means: a built derivation, a failed one, or a host that failed.
+//!
+//! Pure, so that every status and message can be tested. By status first; by the text only where Nix
+//! uses one status for several causes (Nix's `common-protocol.cc` has the codes).
+
+use crate::base::Span;
+use crate::nix::wire::{BuildResult, Status, WireError};
+use crate::run::{Failure, HostFault, Outcome, Times};
+
+/// A verdict on one `BuildResult` that is no success.
+pub(super) fn of_result(result: &BuildResult) -> Outcome {
+    let text = plain(&result.error_msg);
+    let times = times(result);
+    let failed = |failure| Outcome::Failed { failure, message: text.clone(), times };
+    let fault = |fault| Outcome::HostFailed { fault, message: text.clone() };
+    match result.status {
+        Status::PermanentFailure if host_lacks(&text) => fault(HostFault::Other),
+        Status::PermanentFailure | Status::CachedFailure | Status::InputRejected => failed(Failure::Build),
+        Status::OutputRejected if text.contains("hash mismatch") => failed(Failure::HashMismatch),
+        Status::OutputRejected => failed(Failure::Build),
+        Status::TimedOut => failed(Failure::TimedOut),
+        Status::LogLimitExceeded => failed(Failure::LogLimit),
+        Status::NotDeterministic => failed(Failure::NotDeterministic),
+        Status::TransientFailure => fault(HostFault::Transient),
+        Status::DependencyFailed => fault(HostFault::MissingInputs),
+        // Nix before 2.30 reports a mismatch this way, too.
+        Status::MiscFailure if text.contains("hash mismatch") => failed(Failure::HashMismatch),
+        _ => fault(HostFault::Other),
+    }
+}
+
+/// A verdict on an operation that ended in an error.
+pub(super) fn of_error(error: &WireError) -> Outcome {
+    let message = plain(&error.to_string());
+    let fault = match error {
+        _ if error.is_connection() => HostFault::Connection,
+        WireError::Remote(_) if message.contains("is not valid") => HostFault::MissingInputs,
+        _ => HostFault::Other,
+    };
+    Outcome::HostFailed { fault, message }
+}
+
+/// Whether a daemon's message says that it will not build for us at all, so that no job can succeed.
+pub(super) fn is_refusal(message: &str) -> bool {
+    message.contains("you are not privileged") || message.contains("not trusted")
+}
+
+/// What Nix measured.
+pub(super) fn times(result: &BuildResult) -> Times {
+    let cpu = result.cpu_user.map(|user| Span(user.saturating_add(result.cpu_system.unwrap_or(0))));
+    Times { wall: Span::ZERO, cpu, start: result.start_time, stop: result.stop_time }
+}
+
+/// Whether the daemon says that it is of the wrong system or lacks a feature.
+fn host_lacks(text: &str) -> bool {
+    text.contains("is required to build") || text.contains("required system or feature not available")
+}
+
+/// Text without terminal colours.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            out.push(c);
+        } else if chars.clone().next() == Some('[') {
+            // A control sequence ends with the first letter after its parameters.
+            chars.by_ref().skip(1).find(|c| c.is_ascii_alphabetic());
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(status: Status, error_msg: &str) -> BuildResult {
+        BuildResult {
+            status,
+            error_msg: error_msg.to_owned(),
+            times_built: 1,
+            non_deterministic: false,
+            start_time: 0,
+            stop_time: 0,
+            cpu_user: None,
+            cpu_system: None,
+            built_outputs: Vec::new(),
+        }
+    }
+
+    fn kind(status: Status, text: &str) -> String {
+        match of_result(&result(status, text)) {
+            Outcome::Failed { failure, .. } => format!("{failure:?}"),
+            Outcome::HostFailed { fault, .. } => format!("host: {fault:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn statuses_are_told_apart_by_cause() {
+        assert_eq!(kind(Status::PermanentFailure, "builder failed with exit code 1"), "Build");
+        assert_eq!(
+            kind(Status::PermanentFailure, "a 'x' with features {} is required to build '/nix/store/…', but I am a 'y'"),
+            "host: Other"
+        );
+        assert_eq!(kind(Status::OutputRejected, "hash mismatch in fixed-output derivation"), "HashMismatch");
+        assert_eq!(kind(Status::OutputRejected, "output refers to forbidden path"), "Build");
+        assert_eq!(kind(Status::TimedOut, "timed out"), "TimedOut");
+        assert_eq!(kind(Status::NotDeterministic, "differs"), "NotDeterministic");
+        assert_eq!(kind(Status::TransientFailure, "no space left on device"), "host: Transient");
+        assert_eq!(kind(Status::DependencyFailed, "1 dependency failed"), "host: MissingInputs");
+        assert_eq!(kind(Status::MiscFailure, "unexpected"), "host: Other");
+        assert_eq!(kind(Status::Unknown(99), "?"), "host: Other");
+    }
+
+    #[test]
+    fn colours_are_removed() {
+        assert_eq!(plain("\u{1b}[31;1merror:\u{1b}[0m no\n"), "error: no");
+        assert_eq!(plain("a\u{1b}"), "a");
+        assert_eq!(plain("a\u{1b}[3"), "a");
+    }
+}

@@ -1,0 +1,219 @@
+//! Moving closures between stores with `nix copy`, in batches.
+//!
+//! Transfers of the same way (from, to) that are ordered while one is under way go together in the
+//! next. What is substituted is asked of the destination's own daemon. The scheduler decided what goes
+//! where; here it is only carried out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Sender;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::runtime::Handle;
+
+use super::mux::Mux;
+use super::session::{Access, Session, Trouble};
+use crate::base::{Span, Table};
+use crate::fleet::HostId;
+use crate::graph::{PathId, Workload};
+use crate::run::{Event, Side, Source, TransferId};
+
+/// Paths on one command line: well below the kernel's limit on arguments.
+const MAX_PATHS: usize = 500;
+
+/// Copies at a time from or to one host; sshd allows ten sessions a connection (`MaxSessions`).
+const COPIES_PER_HOST: usize = 3;
+
+type Way = (Source, HostId);
+
+/// One ordered transfer.
+#[derive(Clone, Debug)]
+struct Parcel {
+    transfer: TransferId,
+    paths: Vec<PathId>,
+}
+
+/// What carries transfers out.
+pub(super) struct Carrier {
+    pub work: Arc<Workload>,
+    pub hosts: Table<HostId, Arc<Access>>,
+    pub mux: Arc<Mux>,
+    pub nix: PathBuf,
+    pub runtime: Handle,
+    pub out: Sender<Delivery>,
+}
+
+/// A batch that is over.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    way: Way,
+    pub events: Vec<Event>,
+}
+
+/// Queues transfers by their way and keeps the carriers busy.
+pub(super) struct Stager {
+    carrier: Arc<Carrier>,
+    waiting: BTreeMap<Way, Vec<Parcel>>,
+    active: Vec<Way>,
+}
+
+impl Stager {
+    pub fn new(carrier: Carrier) -> Self {
+        Self { carrier: Arc::new(carrier), waiting: BTreeMap::new(), active: Vec::new() }
+    }
+
+    /// Takes an order.
+    pub fn stage(&mut self, transfer: TransferId, from: Source, to: HostId, paths: Vec<PathId>) {
+        self.waiting.entry((from, to)).or_default().push(Parcel { transfer, paths });
+        self.pump();
+    }
+
+    /// Forgets what waits to go to or from a lost host; what is under way fails by itself.
+    pub fn forget(&mut self, host: HostId) {
+        self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
+    }
+
+    /// Takes note of a batch that is over; its events are to be passed on.
+    pub fn delivered(&mut self, delivery: &Delivery) {
+        if let Some(i) = self.active.iter().position(|way| *way == delivery.way) {
+            self.active.swap_remove(i);
+        }
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        let ways: Vec<Way> = self.waiting.keys().copied().collect();
+        for way in ways {
+            if self.active.contains(&way) || !self.has_room(way) {
+                continue;
+            }
+            let batch = self.next_batch(way);
+            self.active.push(way);
+            let carrier = Arc::clone(&self.carrier);
+            self.carrier.runtime.spawn(async move { carrier.carry(way, batch).await });
+        }
+    }
+
+    fn has_room(&self, (from, to): Way) -> bool {
+        let touches = |host: HostId| move |w: &&Way| w.1 == host || w.0 == Source::Host(host);
+        let busy = |host: HostId| {
+            host != HostId::HOME && self.active.iter().filter(touches(host)).count() >= COPIES_PER_HOST
+        };
+        !busy(to) && !matches!(from, Source::Host(h) if busy(h))
+    }
+
+    /// As many of the waiting parcels as fit one command line, but at least one.
+    fn next_batch(&mut self, way: Way) -> Vec<Parcel> {
+        let mut waiting = self.waiting.remove(&way).unwrap_or_default();
+        let (mut count, mut paths) = (0, 0);
+        for parcel in &waiting {
+            paths += parcel.paths.len();
+            if count > 0 && paths > MAX_PATHS {
+                break;
+            }
+            count += 1;
+        }
+        let rest = waiting.split_off(count);
+        if !rest.is_empty() {
+            self.waiting.insert(way, rest);
+        }
+        waiting
+    }
+}
+
+impl Carrier {
+    async fn carry(self: Arc<Self>, way: Way, batch: Vec<Parcel>) {
+        let began = Instant::now();
+        let result = self.attempt(way, &batch).await;
+        let took = Span::from(began.elapsed());
+        let events = batch.into_iter().map(|parcel| match &result {
+            Ok(()) => {
+                let bytes = parcel.paths.iter().map(|&p| self.work.paths[p].size).sum();
+                Event::Staged { transfer: parcel.transfer, bytes, took }
+            }
+            Err((side, cause)) => {
+                Event::StageFailed { transfer: parcel.transfer, side: *side, cause: cause.clone() }
+            }
+        });
+        let events = events.collect();
+        // The world is gone only when the run is over.
+        let _ = self.out.send(Delivery { way, events });
+    }
+
+    async fn attempt(self: &Arc<Self>, (from, to): Way, batch: &[Parcel]) -> Result<(), (Side, String)> {
+        let paths: Vec<String> =
+            batch.iter().flat_map(|b| &b.paths).map(|&p| self.work.paths[p].path.clone()).collect();
+        match from {
+            Source::Host(from) => self.copy(from, to, &paths).await,
+            Source::Substituter => {
+                let carrier = Arc::clone(self);
+                let done = tokio::task::spawn_blocking(move || carrier.substitute(to, &paths)).await;
+                done.unwrap_or_else(|e| Err((Side::Unknown, e.to_string())))
+            }
+        }
+    }
+
+    /// Lets the destination's daemon fetch paths from its substituters.
+    fn substitute(&self, to: HostId, paths: &[String]) -> Result<(), (Side, String)> {
+        let open = || -> Result<Session, Trouble> { self.hosts[to].open(None) };
+        let mut session = open().map_err(|t| (Side::Destination, t.text))?;
+        for path in paths {
+            session.client.ensure_path(path).map_err(|e| {
+                let side = if e.is_connection() { Side::Destination } else { Side::Source };
+                (side, format!("{} could not fetch {path}: {e}", self.hosts[to].name()))
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, from: HostId, to: HostId, paths: &[String]) -> Result<(), (Side, String)> {
+        let mut command = Command::new(&self.nix);
+        command.args(["--extra-experimental-features", "nix-command", "copy", "--no-check-sigs"]);
+        for (flag, host, side) in [("--from", from, Side::Source), ("--to", to, Side::Destination)] {
+            if host != HostId::HOME {
+                let uri = self.mux.uri(host).await.map_err(|t| (side, t.text))?;
+                command.arg(flag).arg(uri);
+            }
+        }
+        command.args(paths).env("NIX_SSHOPTS", self.mux.ssh_options());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|e| (Side::Unknown, format!("cannot run nix copy: {e}")))?;
+        let mut text = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            // Only the end is of interest, but a copy says little.
+            let _ = stderr.take(1 << 20).read_to_end(&mut text).await;
+        }
+        match child.wait().await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(self.explain(from, to, &String::from_utf8_lossy(&text))),
+            Err(e) => Err((Side::Unknown, format!("nix copy: {e}"))),
+        }
+    }
+
+    /// Whose fault a failed copy is, and what to do about it.
+    fn explain(&self, from: HostId, to: HostId, stderr: &str) -> (Side, String) {
+        let text = super::judge::plain(stderr);
+        let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given").trim();
+        let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
+        let side = if text.contains("is not valid") || text.contains("does not exist in the store") {
+            Side::Source
+        } else if text.contains("No space left") || text.contains("lacks a") {
+            Side::Destination
+        } else {
+            Side::Unknown
+        };
+        let advice = if text.contains("lacks a") {
+            "; let its Nix trust this user (`extra-trusted-users` in /etc/nix/nix.conf)"
+        } else {
+            ""
+        };
+        (side, format!("nix copy from {from} to {to}: {last}{advice}"))
+    }
+}
+
+/// How long a copy may take to end when the run is over.
+pub(super) const WIND_DOWN: Duration = Duration::from_secs(2);

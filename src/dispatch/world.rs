@@ -1,0 +1,305 @@
+//! The real world: slot threads, transfers and signals behind the [`World`] trait.
+//!
+//! Translates orders into work for threads and their reports into facts. What it keeps is only what is
+//! needed for that: which slot runs which attempt, and which epoch of a host's connections counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, never, select_biased, unbounded};
+
+use super::build::BuildContext;
+use super::limits::Limits;
+use super::session::Trouble;
+use super::slot::{Ended, Letter, Report, Shared, Task};
+use super::transfer::{Delivery, Stager};
+use crate::base::{Table, Time};
+use crate::drive::{Happening, World};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Attempt, Event, Note, Order, SlotId};
+
+/// One slot as the world sees it.
+pub(super) struct Slot {
+    pub tasks: Sender<Task>,
+    pub shared: Arc<Shared>,
+}
+
+/// One host as the world sees it.
+pub(super) struct HostHandle {
+    pub slots: Table<SlotId, Slot>,
+    pub epoch: u32,
+    pub state: HostState,
+    /// Slots that connected before the host was announced.
+    pub connected: Vec<SlotId>,
+    pub failed: usize,
+}
+
+/// How far the connection to a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostState {
+    /// Nobody has answered yet.
+    Connecting,
+    /// It was asked what it has.
+    Asking,
+    /// The scheduler knows of it.
+    Up,
+    /// Lost or refused.
+    Down,
+}
+
+struct Running {
+    job: JobId,
+    attempt: Attempt,
+    began: Duration,
+}
+
+/// Hosts, transfers and the user's signals.
+pub struct RealWorld {
+    /// The epoch of the slots' activity clocks.
+    pub(super) zero: Instant,
+    /// When the run began.
+    pub(super) began: Instant,
+    pub(super) hosts: Table<HostId, HostHandle>,
+    pub(super) letters: Receiver<Letter>,
+    pub(super) deliveries: Receiver<Delivery>,
+    pub(super) interrupts: Receiver<()>,
+    pub(super) stager: Stager,
+    pub(super) context: Arc<BuildContext>,
+    pub(super) limits: Limits,
+    /// Until when hosts that have not answered are waited for.
+    pub(super) gather_until: Option<Instant>,
+    running: BTreeMap<(HostId, SlotId), Running>,
+    pending: std::collections::VecDeque<Happening>,
+}
+
+/// The channels of a world, for those who report to it.
+pub(super) struct Inbox {
+    pub letters: (Sender<Letter>, Receiver<Letter>),
+    pub deliveries: (Sender<Delivery>, Receiver<Delivery>),
+}
+
+impl Inbox {
+    pub fn new() -> Self {
+        Self { letters: unbounded(), deliveries: unbounded() }
+    }
+}
+
+impl RealWorld {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the one who makes all the parts")]
+    pub(super) fn new(
+        zero: Instant,
+        hosts: Table<HostId, HostHandle>,
+        letters: Receiver<Letter>,
+        deliveries: Receiver<Delivery>,
+        interrupts: Receiver<()>,
+        stager: Stager,
+        context: Arc<BuildContext>,
+        limits: Limits,
+        gather_until: Instant,
+    ) -> Self {
+        Self {
+            zero,
+            began: Instant::now(),
+            hosts,
+            letters,
+            deliveries,
+            interrupts,
+            stager,
+            context,
+            limits,
+            gather_until: Some(gather_until),
+            running: BTreeMap::new(),
+            pending: std::collections::VecDeque::new(),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn fact(&mut self, event: Event) {
+        self.pending.push_back(Happening::Fact(event));
+    }
+
+    fn take_letter(&mut self, Letter { host, slot, report }: Letter) {
+        let current = self.hosts[host].epoch;
+        match report {
+            Report::Connected { epoch, .. } if epoch == current => self.connected(host, slot),
+            Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, trouble),
+            Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
+            Report::Fact(event) => self.fact(event),
+            Report::Note(note) => self.pending.push_back(Happening::Note(note)),
+            Report::Over { job, attempt, outcome, lost } => {
+                self.running.remove(&(host, slot));
+                if super::refusal(&outcome) && self.hosts[host].state == HostState::Up {
+                    let cause = super::refusal_text(&outcome);
+                    self.lose(host, &Trouble { passing: false, text: cause });
+                }
+                self.fact(Event::Finished { job, attempt, outcome });
+                if let Some(trouble) = lost.filter(|_| self.hosts[host].state == HostState::Up) {
+                    self.lose(host, &trouble);
+                }
+            }
+            // From before the host was lost.
+            Report::Connected { .. } | Report::Failed { .. } | Report::Holds { .. } => {}
+        }
+    }
+
+    fn connected(&mut self, host: HostId, slot: SlotId) {
+        match self.hosts[host].state {
+            HostState::Connecting => {
+                let handle = &mut self.hosts[host];
+                handle.state = HostState::Asking;
+                handle.connected.push(slot);
+                let context = Arc::clone(&self.context);
+                // A slot's thread ends only with the world.
+                let _ = handle.slots[slot].tasks.send(Task::Holds { epoch: handle.epoch, context });
+            }
+            HostState::Asking => self.hosts[host].connected.push(slot),
+            HostState::Up => self.fact(Event::SlotUp { host, slot }),
+            HostState::Down => {}
+        }
+    }
+
+    fn announce(&mut self, host: HostId, paths: Vec<crate::graph::PathId>) {
+        self.hosts[host].state = HostState::Up;
+        self.fact(Event::HostHolds { host, paths });
+        for slot in std::mem::take(&mut self.hosts[host].connected) {
+            self.fact(Event::SlotUp { host, slot });
+        }
+    }
+
+    /// One slot that cannot connect is a warning while others can; the last one loses the host.
+    fn connect_failed(&mut self, host: HostId, trouble: Trouble) {
+        let handle = &mut self.hosts[host];
+        handle.failed += 1;
+        let all = handle.failed >= handle.slots.len();
+        match handle.state {
+            HostState::Asking => self.lose(host, &trouble),
+            HostState::Connecting if all || !trouble.passing => self.lose(host, &trouble),
+            HostState::Up => {
+                let note = Note::HostWarning { host, text: trouble.text };
+                self.pending.push_back(Happening::Note(note));
+            }
+            HostState::Connecting | HostState::Down => {}
+        }
+    }
+
+    /// Declares a host lost: cuts what is left of its connections and tells the scheduler.
+    fn lose(&mut self, host: HostId, trouble: &Trouble) {
+        let handle = &mut self.hosts[host];
+        handle.state = HostState::Down;
+        handle.epoch += 1;
+        handle.connected.clear();
+        for (_, slot) in handle.slots.iter() {
+            slot.shared.cut();
+        }
+        self.running.retain(|(h, _), _| *h != host);
+        self.stager.forget(host);
+        let cause = trouble.text.clone();
+        self.fact(match trouble.passing {
+            true => Event::HostLost { host, cause },
+            false => Event::HostRefused { host, cause },
+        });
+    }
+
+    fn connect(&mut self, host: HostId) {
+        let handle = &mut self.hosts[host];
+        handle.state = HostState::Connecting;
+        handle.failed = 0;
+        for (_, slot) in handle.slots.iter() {
+            let _ = slot.tasks.send(Task::Connect { epoch: handle.epoch });
+        }
+    }
+
+    /// Ends builds that are over their limits; returns when to look again.
+    fn enforce_limits(&mut self) -> Option<Duration> {
+        let now = self.zero.elapsed();
+        let mut next: Option<Duration> = None;
+        for ((host, slot), run) in &self.running {
+            let shared = &self.hosts[*host].slots[*slot].shared;
+            let last = shared.last_activity().max(run.began);
+            if let Some(message) = self.limits.exceeded(now, run.began, last) {
+                shared.end(run.job, run.attempt, Ended::TimedOut(message));
+            } else {
+                next = next.into_iter().chain(self.limits.next_look(run.began, last)).min();
+            }
+        }
+        next
+    }
+
+    /// `FleetReady` once nobody is still expected to answer.
+    fn gathered(&mut self) -> bool {
+        let Some(until) = self.gather_until else { return false };
+        let silent = |h: &HostHandle| matches!(h.state, HostState::Connecting | HostState::Asking);
+        let waiting = self.hosts.rows().iter().any(|h| silent(h) && !h.slots.is_empty());
+        if waiting && Instant::now() < until {
+            return false;
+        }
+        self.gather_until = None;
+        self.fact(Event::FleetReady);
+        true
+    }
+
+    /// Waits for a message until `deadline`.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+        let timeout = deadline.map_or_else(never, |d| after(d.saturating_duration_since(Instant::now())));
+        select_biased! {
+            recv(self.interrupts) -> _ => self.fact(Event::Interrupted),
+            recv(self.letters) -> letter => {
+                if let Ok(letter) = letter {
+                    self.take_letter(letter);
+                }
+            }
+            recv(self.deliveries) -> delivery => {
+                if let Ok(delivery) = delivery {
+                    self.stager.delivered(&delivery);
+                    self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+                }
+            }
+            recv(timeout) -> _ => return Err(RecvTimeoutError::Timeout),
+        }
+        Ok(())
+    }
+}
+
+impl World for RealWorld {
+    fn obey(&mut self, _at: Time, order: &Order) {
+        match order {
+            Order::Build { job, attempt, host, slot, cores, .. } => {
+                let run = Running { job: *job, attempt: *attempt, began: self.zero.elapsed() };
+                self.running.insert((*host, *slot), run);
+                let context = Arc::clone(&self.context);
+                let slot = &self.hosts[*host].slots[*slot];
+                slot.shared.assign((*job, *attempt));
+                let _ = slot.tasks.send(Task::Build { job: *job, attempt: *attempt, cores: *cores, context });
+            }
+            Order::Stage { transfer, from, to, paths, .. } => {
+                self.stager.stage(*transfer, *from, *to, paths.clone());
+            }
+            Order::Cancel { job, attempt, host, slot } => {
+                self.hosts[*host].slots[*slot].shared.end(*job, *attempt, Ended::Cancelled);
+            }
+            Order::Probe { host } => self.connect(*host),
+        }
+    }
+
+    fn next(&mut self, deadline: Option<Time>) -> (Time, Happening) {
+        let deadline = deadline.map(|d| self.began + Duration::from_micros(d.0));
+        loop {
+            if let Some(happening) = self.pending.pop_front() {
+                return (self.now(), happening);
+            }
+            if self.gathered() {
+                continue;
+            }
+            let look = self.enforce_limits().map(|d| self.zero + d);
+            let until = [deadline, look, self.gather_until].into_iter().flatten().min();
+            if self.wait(until).is_err() && deadline.is_some_and(|d| Instant::now() >= d) {
+                return (self.now(), Happening::Fact(Event::DeadlineReached));
+            }
+        }
+    }
+}

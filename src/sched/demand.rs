@@ -1,0 +1,51 @@
+//! Which jobs are needed, given what the reachable hosts hold: asked when the fleet is ready and each
+//! time a host is lost or comes back.
+//!
+//! A run that was cut off continues where it was by this, and a job whose outputs were lost with their
+//! host is built again by this.
+
+use crate::base::Table;
+use crate::graph::{JobId, Origin, PathId};
+
+use super::Scheduler;
+use super::state::JobState;
+
+impl Scheduler {
+    /// Sets every job that has no slot and is not failed to what follows from demand and supply.
+    pub(super) fn review_demand(&mut self) {
+        let needed = self.needed_jobs();
+        for job in self.work.jobs.ids() {
+            let state = self.jobs.state(job);
+            if state.seat().is_some() || state.is_bad() {
+                continue;
+            }
+            // A job that is not needed but has outputs somewhere was done, here or in an earlier run.
+            let to = match needed[job] {
+                true => JobState::Waiting,
+                false if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) => JobState::Done,
+                false => JobState::Unneeded,
+            };
+            self.jobs.set(job, to);
+        }
+    }
+
+    /// Walks back from what is wanted and not there to the jobs that have to make it.
+    fn needed_jobs(&self) -> Table<JobId, bool> {
+        let mut needed = Table::filled(self.work.jobs.len(), false);
+        let mut stack: Vec<PathId> = self.unmet_wants().collect();
+        for (host, _, job) in self.jobs.seated() {
+            let inputs = &self.work.jobs[job].inputs;
+            stack.extend(inputs.iter().filter(|&&p| !self.stores.holds(host, p)));
+        }
+        while let Some(path) = stack.pop() {
+            if self.stores.available(path) {
+                continue;
+            }
+            let Origin::Job(job) = self.work.paths[path].origin else { continue };
+            if !std::mem::replace(&mut needed[job], true) {
+                stack.extend_from_slice(&self.work.jobs[job].inputs);
+            }
+        }
+        needed
+    }
+}

@@ -1,0 +1,239 @@
+//! What each fact changes. Decisions follow from the changes, elsewhere.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, Source, Times, TransferId};
+
+use super::state::{JobState, Seat};
+use super::{Ending, Phase, Scheduler};
+
+impl Scheduler {
+    /// Takes one fact in. Facts about older attempts, ended transfers and unknown ids are stale.
+    pub(super) fn take(&mut self, at: Time, event: &Event, out: &mut Vec<Order>) {
+        match event {
+            Event::SlotUp { host, slot } => self.slot_up(*host, *slot),
+            Event::HostHolds { host, paths } if self.hosts.spec.get(*host).is_some() => {
+                for &path in paths.iter().filter(|p| self.work.paths.get(**p).is_some()) {
+                    self.stores.hold(*host, path);
+                }
+                self.demand_changed = true;
+            }
+            Event::HostLost { host, .. } if self.hosts.spec.get(*host).is_some() => self.host_lost(at, *host),
+            Event::HostRefused { host, .. } if self.hosts.spec.get(*host).is_some() => {
+                self.host_lost(at, *host);
+                self.hosts.refused(*host);
+            }
+            Event::FleetReady if self.phase == Phase::Gathering => {
+                self.phase = Phase::Building;
+                self.demand_changed = true;
+            }
+            Event::Staged { transfer, .. } => self.staged(*transfer),
+            Event::StageFailed { transfer, side, cause } => self.stage_failed(*transfer, *side, cause),
+            Event::Started { job, attempt } => self.started(at, *job, *attempt),
+            Event::Finished { job, attempt, outcome } => self.finished(*job, *attempt, outcome, out),
+            Event::Interrupted => self.stop(out),
+            _ => {}
+        }
+    }
+
+    fn slot_up(&mut self, host: HostId, slot: crate::run::SlotId) {
+        let was_up = self.hosts.spec.get(host).is_some() && self.hosts.is_up(host);
+        if self.hosts.slot_up(host, slot) && !was_up {
+            self.stores.set_reachable(host, true);
+            self.demand_changed = true;
+        }
+    }
+
+    fn host_lost(&mut self, at: Time, host: HostId) {
+        if !self.hosts.lost(at, host, &self.policy) {
+            return;
+        }
+        // This machine's store is a file system: it stays readable when its daemon does not answer.
+        self.stores.set_reachable(host, host == HostId::HOME);
+        self.stores.drop_transfers_of(host);
+        let jobs: Vec<JobId> = self.jobs.seated_on(host).map(|(_, job)| job).collect();
+        for job in jobs {
+            self.unseat(job);
+        }
+        self.demand_changed = true;
+    }
+
+    /// Takes a job's slot away; the attempt is over, whatever else is heard of it.
+    pub(super) fn unseat(&mut self, job: JobId) {
+        self.tries[job].next += 1;
+        self.jobs.set(job, JobState::Waiting);
+    }
+
+    fn seat_of(&self, job: JobId, attempt: Attempt) -> Option<Seat> {
+        self.work.jobs.get(job)?;
+        self.jobs.state(job).seat().filter(|seat| seat.attempt == attempt)
+    }
+
+    fn started(&mut self, at: Time, job: JobId, attempt: Attempt) {
+        let Some(seat) = self.seat_of(job, attempt) else { return };
+        if matches!(self.jobs.state(job), JobState::Running(_)) {
+            self.jobs.set(job, JobState::Running(Seat { since: at, ..seat }));
+        }
+    }
+
+    fn finished(&mut self, job: JobId, attempt: Attempt, outcome: &Outcome, out: &mut Vec<Order>) {
+        let Some(seat) = self.seat_of(job, attempt) else { return };
+        self.tries[job].next += 1;
+        match outcome {
+            Outcome::Built { made, times } => self.built(job, seat, made, *times),
+            Outcome::Failed { failure, message, .. } => self.failed(job, *failure, message, out),
+            Outcome::HostFailed { fault, message } => self.host_failed(job, seat.host, *fault, message),
+            Outcome::Cancelled => {
+                self.jobs.set(job, JobState::Waiting);
+                self.demand_changed = true;
+            }
+        }
+    }
+
+    fn built(&mut self, job: JobId, seat: Seat, made: &[Made], times: Times) {
+        for output in made.iter().filter(|m| self.work.jobs[job].outputs.contains(&m.path)) {
+            self.stores.made(seat.host, output);
+        }
+        let work = times.wall.scale(self.hosts.spec[seat.host].speed);
+        if times.wall > Span::ZERO {
+            self.learn(job, work);
+        }
+        if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
+            self.jobs.set(job, JobState::Done);
+        } else {
+            // A host that says "built" and holds nothing is not to be believed.
+            self.retry(job, seat.host, "the host reported success without outputs");
+        }
+    }
+
+    fn failed(&mut self, job: JobId, failure: Failure, message: &str, out: &mut Vec<Order>) {
+        self.jobs.set(job, JobState::Failed(failure));
+        self.end_badly(job, Ending::Failed { failure, message: message.to_owned() }, out);
+    }
+
+    fn host_failed(&mut self, job: JobId, host: HostId, fault: HostFault, message: &str) {
+        if fault == HostFault::MissingInputs {
+            for i in 0..self.work.jobs[job].inputs.len() {
+                let path = self.work.jobs[job].inputs[i];
+                self.stores.forget(host, path);
+            }
+        }
+        self.retry(job, host, message);
+    }
+
+    /// Puts a job back after a host's fault, to be tried elsewhere if there is an elsewhere.
+    pub(super) fn retry(&mut self, job: JobId, host: HostId, cause: &str) {
+        let tries = &mut self.tries[job];
+        tries.failed += 1;
+        cause.clone_into(&mut tries.last_cause);
+        if !tries.avoid.contains(&host) {
+            tries.avoid.push(host);
+        }
+        if tries.failed >= self.policy.attempts {
+            self.exhausted.push(job);
+        }
+        self.jobs.set(job, JobState::Waiting);
+        self.demand_changed = true;
+    }
+
+    pub(super) fn give_up(&mut self, job: JobId, out: &mut Vec<Order>) {
+        let cause = std::mem::take(&mut self.tries[job].last_cause);
+        self.jobs.set(job, JobState::GivenUp);
+        self.end_badly(job, Ending::GivenUp { cause }, out);
+    }
+
+    /// Skips what depends on a job that ended badly; without `keep_going`, ends the run.
+    pub(super) fn end_badly(&mut self, job: JobId, ending: Ending, out: &mut Vec<Order>) {
+        self.endings.push((job, ending));
+        let mut stack = vec![job];
+        while let Some(bad) = stack.pop() {
+            for i in 0..self.jobs.dependents(bad).len() {
+                let dependent = self.jobs.dependents(bad)[i];
+                if matches!(self.jobs.state(dependent), JobState::Waiting | JobState::Ready | JobState::Unneeded) {
+                    self.jobs.set(dependent, JobState::Skipped(job));
+                    stack.push(dependent);
+                }
+            }
+        }
+        if !self.policy.keep_going {
+            self.stop(out);
+        }
+    }
+
+    /// Begins nothing new and cancels what runs; what only waits for its inputs is put back.
+    fn stop(&mut self, out: &mut Vec<Order>) {
+        self.phase = Phase::Stopping;
+        let seated: Vec<_> = self.jobs.seated().map(|(_, _, job)| job).collect();
+        for job in seated {
+            match self.jobs.state(job) {
+                JobState::Running(Seat { host, slot, attempt, .. }) => {
+                    out.push(Order::Cancel { job, attempt, host, slot });
+                }
+                _ => self.unseat(job),
+            }
+        }
+    }
+
+    fn staged(&mut self, transfer: TransferId) {
+        if let Some(done) = self.stores.end(transfer) {
+            for path in done.paths {
+                self.stores.hold(done.to, path);
+            }
+        }
+    }
+
+    fn stage_failed(&mut self, id: TransferId, side: Side, cause: &str) {
+        let Some(transfer) = self.stores.end(id) else { return };
+        if let (Side::Source, Source::Host(from)) = (side, transfer.from) {
+            for &path in &transfer.paths {
+                self.stores.forget(from, path);
+            }
+        }
+        if transfer.to == HostId::HOME {
+            for path in &transfer.paths {
+                self.home_failures[path.0 as usize] += 1;
+            }
+        }
+        let waiting: Vec<JobId> = self
+            .jobs
+            .seated_on(transfer.to)
+            .map(|(_, job)| job)
+            .filter(|&job| matches!(self.jobs.state(job), JobState::Staging(_)))
+            .filter(|&job| transfer.paths.iter().any(|p| self.work.jobs[job].inputs.binary_search(p).is_ok()))
+            .collect();
+        for job in waiting {
+            self.tries[job].next += 1;
+            self.retry(job, transfer.to, cause);
+        }
+        self.demand_changed = true;
+    }
+
+    /// Sends a probe to each lost host whose wait is over.
+    pub(super) fn probe(&mut self, at: Time, out: &mut Vec<Order>) {
+        if self.phase != Phase::Stopping {
+            out.extend(self.hosts.due(at).into_iter().map(|host| Order::Probe { host }));
+        }
+    }
+
+    /// Gives up the jobs that failed too often for hosts' reasons, and the ready ones that no host is
+    /// left to build.
+    pub(super) fn give_up_hopeless(&mut self, out: &mut Vec<Order>) {
+        for job in std::mem::take(&mut self.exhausted) {
+            if matches!(self.jobs.state(job), JobState::Waiting | JobState::Ready) {
+                self.give_up(job, out);
+            }
+        }
+        if !self.hosts.any_hopeless(&self.policy) {
+            return;
+        }
+        let hope = |job: &JobId| self.eligible[*job].iter().any(|&h| self.hosts.has_hope(h, &self.policy));
+        let hopeless: Vec<JobId> = self.jobs.ready().filter(|job| !hope(job)).collect();
+        for job in hopeless {
+            if self.tries[job].last_cause.is_empty() {
+                "no host that could build it is left".clone_into(&mut self.tries[job].last_cause);
+            }
+            self.give_up(job, out);
+        }
+    }
+}

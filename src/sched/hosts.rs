@@ -1,0 +1,133 @@
+//! What the scheduler knows of each host's health: connected slots, and when to try a lost one again.
+
+use std::collections::BTreeSet;
+
+use crate::base::{Span, Table, Time};
+use crate::fleet::{Host, HostId};
+use crate::run::SlotId;
+
+use super::policy::Policy;
+
+/// Whether a host can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It has not answered yet.
+    Connecting,
+    /// At least one slot is connected.
+    Up,
+    /// It was lost; a probe is due at the time given.
+    Lost { retry: Time },
+    /// It was lost, and a probe is on its way.
+    Probing,
+    /// It cannot be used in this run.
+    Refused,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HostState {
+    pub health: Health,
+    /// Connected slots.
+    pub slots: BTreeSet<SlotId>,
+    /// Vain tries to reach it since it was last up.
+    pub tries: u32,
+}
+
+/// All hosts of the run.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    pub spec: Table<HostId, Host>,
+    state: Table<HostId, HostState>,
+}
+
+impl Hosts {
+    pub fn new(spec: Table<HostId, Host>) -> Self {
+        let state = spec
+            .rows()
+            .iter()
+            .map(|_| HostState { health: Health::Connecting, slots: BTreeSet::new(), tries: 0 })
+            .collect();
+        Self { spec, state }
+    }
+
+    pub fn is_up(&self, host: HostId) -> bool {
+        self.state[host].health == Health::Up
+    }
+
+    pub fn slots(&self, host: HostId) -> &BTreeSet<SlotId> {
+        &self.state[host].slots
+    }
+
+    /// A slot is connected. False if the host is refused, or has no such slot.
+    pub fn slot_up(&mut self, host: HostId, slot: SlotId) -> bool {
+        let Some(spec) = self.spec.get(host) else { return false };
+        if self.state[host].health == Health::Refused || slot.0 >= spec.slots {
+            return false;
+        }
+        let state = &mut self.state[host];
+        state.health = Health::Up;
+        state.tries = 0;
+        state.slots.insert(slot)
+    }
+
+    /// A host is lost: its slots are gone, and the next probe is due after a wait that doubles each
+    /// time. False if that was known.
+    pub fn lost(&mut self, at: Time, host: HostId, policy: &Policy) -> bool {
+        let state = &mut self.state[host];
+        if matches!(state.health, Health::Lost { .. } | Health::Refused) {
+            return false;
+        }
+        let wait = policy.first_retry.scale(f64::from(1u32 << state.tries.min(16)));
+        state.tries += 1;
+        state.slots.clear();
+        state.health = Health::Lost { retry: at + wait.min(policy.last_retry) };
+        true
+    }
+
+    /// A host is out for this run.
+    pub fn refused(&mut self, host: HostId) {
+        self.state[host].slots.clear();
+        self.state[host].health = Health::Refused;
+    }
+
+    /// The lost hosts whose probe is due; they count as probing from now on.
+    pub fn due(&mut self, at: Time) -> Vec<HostId> {
+        let due: Vec<HostId> = self
+            .state
+            .iter()
+            .filter(|(_, s)| matches!(s.health, Health::Lost { retry } if retry <= at))
+            .map(|(h, _)| h)
+            .collect();
+        for &host in &due {
+            self.state[host].health = Health::Probing;
+        }
+        due
+    }
+
+    /// When the next probe is due.
+    pub fn next_retry(&self) -> Option<Time> {
+        let retry = |s: &HostState| match s.health {
+            Health::Lost { retry } => Some(retry),
+            _ => None,
+        };
+        self.state.rows().iter().filter_map(retry).min()
+    }
+
+    /// Whether some host is out of hope; only then can a job be.
+    pub fn any_hopeless(&self, policy: &Policy) -> bool {
+        self.spec.ids().any(|h| !self.has_hope(h, policy))
+    }
+
+    /// Whether the host is up or may yet be.
+    pub fn has_hope(&self, host: HostId, policy: &Policy) -> bool {
+        match self.state[host].health {
+            Health::Up | Health::Connecting => true,
+            Health::Lost { .. } | Health::Probing => self.state[host].tries < policy.host_tries,
+            Health::Refused => false,
+        }
+    }
+
+    /// How long a job of `work` takes on a host.
+    pub fn work(&self, host: HostId, work: Span) -> Span {
+        work.scale(1.0 / self.spec[host].speed)
+    }
+}

@@ -1,0 +1,112 @@
+//! Getting inputs to where they are needed, and results home.
+
+use std::collections::BTreeMap;
+
+use crate::base::Id;
+use crate::fleet::HostId;
+use crate::graph::{JobId, Origin, PathId};
+use crate::run::{Order, Source};
+
+use super::Scheduler;
+use super::state::JobState;
+
+/// How often bringing a result home may fail.
+const HOME_TRIES: u32 = 3;
+
+impl Scheduler {
+    /// Sends each job that has a slot what it lacks there; builds it once it lacks nothing.
+    pub(super) fn stage_seated(&mut self, out: &mut Vec<Order>) {
+        let staging: Vec<(HostId, JobId)> = self
+            .jobs
+            .seated()
+            .filter(|&(_, _, job)| matches!(self.jobs.state(job), JobState::Staging(_)))
+            .map(|(host, _, job)| (host, job))
+            .collect();
+        for (host, job) in staging {
+            self.stage_or_unseat(host, job, out);
+        }
+    }
+
+    /// Orders the transfers of the inputs that `job` lacks on `host`; an input that nobody has any more
+    /// puts the job back.
+    pub(super) fn stage_or_unseat(&mut self, host: HostId, job: JobId, out: &mut Vec<Order>) {
+        match self.request(host, self.lacking(host, &self.work.jobs[job].inputs), Some(job), out) {
+            Ok(()) => {}
+            Err(path) if matches!(self.work.paths[path].origin, Origin::Job(_)) => {
+                self.unseat(job);
+                self.demand_changed = true;
+            }
+            Err(path) => {
+                self.tries[job].next += 1;
+                let cause = format!("its input {} is not to be had anywhere", self.work.paths[path].path);
+                self.retry(job, host, &cause);
+            }
+        }
+    }
+
+    /// Those of `paths` that are neither on the host nor on their way to it.
+    fn lacking(&self, host: HostId, paths: &[PathId]) -> Vec<PathId> {
+        let lacks = |p: &PathId| !self.stores.holds(host, *p) && !self.stores.is_arriving(host, *p);
+        paths.iter().copied().filter(lacks).collect()
+    }
+
+    /// Whether every input of the job is valid on the host.
+    pub(super) fn inputs_complete(&self, host: HostId, job: JobId) -> bool {
+        self.work.jobs[job].inputs.iter().all(|&p| self.stores.holds(host, p))
+    }
+
+    /// Orders one transfer per source. What a substituter has and the host may not fetch itself comes
+    /// to this machine first. `Err` with the first path that nobody has.
+    fn request(
+        &mut self,
+        to: HostId,
+        paths: Vec<PathId>,
+        for_job: Option<JobId>,
+        out: &mut Vec<Order>,
+    ) -> Result<(), PathId> {
+        let mut routes: BTreeMap<(HostId, Source), Vec<PathId>> = BTreeMap::new();
+        for path in paths {
+            let source = self.stores.source(&self.hosts.spec, to, path).ok_or(path)?;
+            let via_home =
+                source == Source::Substituter && to != HostId::HOME && !self.hosts.spec[to].substitutes;
+            let stop = if via_home { HostId::HOME } else { to };
+            if !self.stores.is_arriving(stop, path) {
+                routes.entry((stop, source)).or_default().push(path);
+            }
+        }
+        for ((to, from), paths) in routes {
+            let transfer = self.stores.begin(from, to, paths.clone());
+            out.push(Order::Stage { transfer, from, to, paths, for_job });
+        }
+        Ok(())
+    }
+
+    /// Sends a job's inputs ahead to a host that is likely to get it. A binding follows later, or not.
+    pub(super) fn prefetch(&mut self, host: HostId, job: JobId, out: &mut Vec<Order>) {
+        let lacking = self.lacking(host, &self.work.jobs[job].inputs);
+        // What cannot be had is found out when the job is bound.
+        let _ = self.request(host, lacking, Some(job), out);
+    }
+
+    /// Fetches what was asked for as soon as it exists.
+    pub(super) fn bring_home(&mut self, out: &mut Vec<Order>) {
+        let ready: Vec<PathId> = self
+            .unmet_wants()
+            .filter(|&p| !self.stores.is_arriving(HostId::HOME, p))
+            .filter(|&p| self.home_failures[p.index()] < HOME_TRIES)
+            .filter(|&p| self.stores.source(&self.hosts.spec, HostId::HOME, p).is_some())
+            .collect();
+        if !ready.is_empty() {
+            let _ = self.request(HostId::HOME, ready, None, out);
+        }
+    }
+
+    /// Whether a wanted path can still come home.
+    pub(super) fn may_come_home(&self, path: PathId) -> bool {
+        let made_by = match self.work.paths[path].origin {
+            Origin::Job(job) => !self.jobs.state(job).is_bad(),
+            Origin::Home | Origin::Substituter => true,
+        };
+        made_by && self.home_failures[path.index()] < HOME_TRIES
+    }
+}

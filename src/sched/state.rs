@@ -1,0 +1,210 @@
+//! The state of each job, and the one function that changes it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::{Span, Table, Time};
+use crate::fleet::HostId;
+use crate::graph::{JobId, Workload};
+use crate::run::{Attempt, Failure, SlotId};
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Nobody needs what it makes, or no longer.
+    Unneeded,
+    /// Some of the jobs it needs are not done.
+    Waiting,
+    /// It could be built now.
+    Ready,
+    /// It has a slot; its inputs are on their way there.
+    Staging(Seat),
+    /// It is being built.
+    Running(Seat),
+    /// Every output that somebody needs can be had.
+    Done,
+    /// It does not build.
+    Failed(Failure),
+    /// It was given up, for no fault of its own.
+    GivenUp,
+    /// A job that it needs failed or was given up.
+    Skipped(JobId),
+}
+
+/// A slot taken by a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// On which host.
+    pub host: HostId,
+    /// In which of its slots.
+    pub slot: SlotId,
+    /// For which attempt.
+    pub attempt: Attempt,
+    /// Since when.
+    pub since: Time,
+}
+
+impl JobState {
+    /// The slot it has, if it has one.
+    pub fn seat(self) -> Option<Seat> {
+        match self {
+            JobState::Staging(seat) | JobState::Running(seat) => Some(seat),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more will happen to it, short of a host being lost.
+    pub fn is_over(self) -> bool {
+        matches!(
+            self,
+            JobState::Unneeded | JobState::Done | JobState::Failed(_) | JobState::GivenUp | JobState::Skipped(_)
+        )
+    }
+
+    /// Whether it ended without its outputs.
+    pub fn is_bad(self) -> bool {
+        matches!(self, JobState::Failed(_) | JobState::GivenUp | JobState::Skipped(_))
+    }
+}
+
+/// All jobs with the indices that follow from their states.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs {
+    state: Table<JobId, JobState>,
+    /// How many of a job's needs are not done.
+    open: Table<JobId, u32>,
+    dependents: Table<JobId, Vec<JobId>>,
+    rank: Table<JobId, Span>,
+    /// Ready jobs, highest rank first, then by id.
+    ready: BTreeSet<(Reverse<Span>, JobId)>,
+    /// Who sits where.
+    seats: BTreeMap<(HostId, SlotId), JobId>,
+    /// How many are waiting or ready.
+    left: usize,
+}
+
+impl Jobs {
+    /// All jobs unneeded; `rank` orders the ready ones.
+    pub fn new(work: &Workload, rank: Table<JobId, Span>) -> Self {
+        let mut dependents = Table::filled(work.jobs.len(), Vec::new());
+        for (id, job) in work.jobs.iter() {
+            for &need in &job.needs {
+                dependents[need].push(id);
+            }
+        }
+        Self {
+            state: Table::filled(work.jobs.len(), JobState::Unneeded),
+            open: work.jobs.rows().iter().map(|j| u32::try_from(j.needs.len()).unwrap_or(u32::MAX)).collect(),
+            dependents,
+            rank,
+            ready: BTreeSet::new(),
+            seats: BTreeMap::new(),
+            left: 0,
+        }
+    }
+
+    /// Where a job stands.
+    pub fn state(&self, job: JobId) -> JobState {
+        self.state[job]
+    }
+
+    /// All states.
+    pub fn states(&self) -> &Table<JobId, JobState> {
+        &self.state
+    }
+
+    /// How many of a job's needs are not done.
+    pub fn open(&self, job: JobId) -> u32 {
+        self.open[job]
+    }
+
+    /// The jobs that need this one.
+    pub fn dependents(&self, job: JobId) -> &[JobId] {
+        &self.dependents[job]
+    }
+
+    /// The jobs that hold a slot, by host and slot.
+    pub fn seated(&self) -> impl Iterator<Item = (HostId, SlotId, JobId)> + '_ {
+        self.seats.iter().map(|(&(host, slot), &job)| (host, slot, job))
+    }
+
+    /// The jobs that hold a slot of one host.
+    pub fn seated_on(&self, host: HostId) -> impl Iterator<Item = (SlotId, JobId)> + '_ {
+        self.seats
+            .range((host, SlotId(0))..=(host, SlotId(u32::MAX)))
+            .map(|(&(_, slot), &job)| (slot, job))
+    }
+
+    /// Ready jobs, best first.
+    pub fn ready(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.ready.iter().map(|&(_, job)| job)
+    }
+
+    /// How many are waiting or ready.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Replaces all ranks.
+    pub fn set_ranks(&mut self, rank: Table<JobId, Span>) {
+        self.rank = rank;
+        self.ready = self.ready.iter().map(|&(_, job)| (Reverse(self.rank[job]), job)).collect();
+    }
+
+    /// The only way a state changes. Keeps the seats, the ready set, the counts, and the dependents'
+    /// open needs; a job made `Waiting` with nothing open becomes `Ready`, and a waiting dependent
+    /// whose last open need this was becomes `Ready` with it.
+    pub fn set(&mut self, job: JobId, to: JobState) {
+        let to = if to == JobState::Waiting && self.open[job] == 0 { JobState::Ready } else { to };
+        let from = std::mem::replace(&mut self.state[job], to);
+        if from == to {
+            return;
+        }
+        match from {
+            JobState::Ready => {
+                self.ready.remove(&(Reverse(self.rank[job]), job));
+            }
+            JobState::Staging(seat) | JobState::Running(seat) => {
+                self.seats.remove(&(seat.host, seat.slot));
+            }
+            _ => {}
+        }
+        match to {
+            JobState::Ready => {
+                self.ready.insert((Reverse(self.rank[job]), job));
+            }
+            JobState::Staging(seat) | JobState::Running(seat) => {
+                let before = self.seats.insert((seat.host, seat.slot), job);
+                debug_assert!(before.is_none(), "slot taken twice");
+            }
+            _ => {}
+        }
+        let pending = |s| matches!(s, JobState::Waiting | JobState::Ready);
+        self.left = self.left + usize::from(pending(to)) - usize::from(pending(from));
+        match (from == JobState::Done, to == JobState::Done) {
+            (false, true) => self.close_for_dependents(job),
+            (true, false) => self.open_for_dependents(job),
+            _ => {}
+        }
+    }
+
+    fn close_for_dependents(&mut self, job: JobId) {
+        for i in 0..self.dependents[job].len() {
+            let dependent = self.dependents[job][i];
+            self.open[dependent] -= 1;
+            if self.open[dependent] == 0 && self.state[dependent] == JobState::Waiting {
+                self.set(dependent, JobState::Waiting);
+            }
+        }
+    }
+
+    fn open_for_dependents(&mut self, job: JobId) {
+        for i in 0..self.dependents[job].len() {
+            let dependent = self.dependents[job][i];
+            self.open[dependent] += 1;
+            if self.state[dependent] == JobState::Ready {
+                self.set(dependent, JobState::Waiting);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who holds which path, and what is on its way where.
+//!
+//! Every store is closed under references, so a host that holds a path holds its closure too. A lost
+//! host keeps what it has: it counts again when it is back.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Id, Span, Table};
+use crate::fleet::{Host, HostId};
+use crate::graph::{Origin, PathId, Workload};
+use crate::run::{Made, Source, TransferId};
+
+/// A transfer under way.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub from: Source,
+    pub to: HostId,
+    pub paths: Vec<PathId>,
+}
+
+/// The run's paths over the run's hosts.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    /// Per host a bit per path.
+    held: Table<HostId, Vec<u64>>,
+    /// Per host the paths on their way to it.
+    arriving: Table<HostId, BTreeMap<PathId, TransferId>>,
+    reachable: Table<HostId, bool>,
+    transfers: BTreeMap<TransferId, Transfer>,
+    next_transfer: u32,
+    size: Table<PathId, u64>,
+    refs: Table<PathId, Vec<PathId>>,
+    substitutable: Table<PathId, bool>,
+}
+
+impl Stores {
+    /// What is known when the run begins: this machine holds what it holds.
+    pub fn new(work: &Workload, hosts: usize) -> Self {
+        let words = work.paths.len().div_ceil(64);
+        let mut stores = Self {
+            held: Table::filled(hosts, vec![0; words]),
+            arriving: Table::filled(hosts, BTreeMap::new()),
+            reachable: Table::filled(hosts, false),
+            transfers: BTreeMap::new(),
+            next_transfer: 0,
+            size: work.paths.rows().iter().map(|p| p.size).collect(),
+            refs: work.paths.rows().iter().map(|p| p.refs.clone()).collect(),
+            substitutable: work.paths.rows().iter().map(|p| p.origin == Origin::Substituter).collect(),
+        };
+        stores.reachable[HostId::HOME] = true;
+        for (path, spec) in work.paths.iter() {
+            if spec.origin == Origin::Home {
+                stores.hold(HostId::HOME, path);
+            }
+        }
+        stores
+    }
+
+    /// Whether the host's store has the path, reachable or not.
+    pub fn holds(&self, host: HostId, path: PathId) -> bool {
+        self.held[host][path.index() / 64] >> (path.index() % 64) & 1 == 1
+    }
+
+    /// Records a path and its closure at a host.
+    pub fn hold(&mut self, host: HostId, path: PathId) {
+        let mut stack = vec![path];
+        while let Some(p) = stack.pop() {
+            if !self.holds(host, p) {
+                self.held[host][p.index() / 64] |= 1 << (p.index() % 64);
+                stack.extend_from_slice(&self.refs[p]);
+            }
+        }
+    }
+
+    /// Records that a host does not have a path after all.
+    pub fn forget(&mut self, host: HostId, path: PathId) {
+        self.held[host][path.index() / 64] &= !(1 << (path.index() % 64));
+    }
+
+    /// Records an output where it was built, now that its size and references are known.
+    pub fn made(&mut self, host: HostId, made: &Made) {
+        self.size[made.path] = made.size;
+        self.refs[made.path].clone_from(&made.refs);
+        self.hold(host, made.path);
+    }
+
+    /// Records a host as reachable or not.
+    pub fn set_reachable(&mut self, host: HostId, yes: bool) {
+        self.reachable[host] = yes;
+    }
+
+    /// Whether the path can be had somewhere now.
+    pub fn available(&self, path: PathId) -> bool {
+        self.substitutable[path] || self.held.ids().any(|h| self.reachable[h] && self.holds(h, path))
+    }
+
+    /// Whether the path is on its way to the host.
+    pub fn is_arriving(&self, host: HostId, path: PathId) -> bool {
+        self.arriving[host].contains_key(&path)
+    }
+
+    /// How long until those of `inputs` that the host lacks would be there, estimated: what is on its
+    /// way already counts half.
+    pub fn transfer_time(&self, hosts: &Table<HostId, Host>, to: HostId, inputs: &[PathId], overhead: Span) -> Span {
+        let (mut bytes_in, mut slowest_source, mut any) = (0u64, Span::ZERO, false);
+        for &path in inputs.iter().filter(|p| !self.holds(to, **p)) {
+            any = true;
+            let size = if self.is_arriving(to, path) { self.size[path] / 2 } else { self.size[path] };
+            bytes_in += size;
+            if let Some(Source::Host(from)) = self.source(hosts, to, path) {
+                slowest_source = slowest_source.max(hosts[from].link.time(size));
+            }
+        }
+        if !any {
+            return Span::ZERO;
+        }
+        overhead + hosts[to].link.time(bytes_in.max(1)) + slowest_source
+    }
+
+    /// The cheapest place to get a path to `to` from: this machine, then the reachable holder with the
+    /// fastest link, then a substituter. `None` if nobody has it.
+    pub fn source(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
+        let size = self.size[path];
+        let holder = self
+            .held
+            .ids()
+            .filter(|&h| h != to && self.reachable[h] && self.holds(h, path))
+            .min_by_key(|&h| (hosts[h].link.time(size), h));
+        match holder {
+            Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
+            Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
+            _ if self.substitutable[path] => Some(Source::Substituter),
+            other => other.map(Source::Host),
+        }
+    }
+
+    /// Begins a transfer.
+    pub fn begin(&mut self, from: Source, to: HostId, paths: Vec<PathId>) -> TransferId {
+        let id = TransferId(self.next_transfer);
+        self.next_transfer += 1;
+        self.arriving[to].extend(paths.iter().map(|&p| (p, id)));
+        self.transfers.insert(id, Transfer { from, to, paths });
+        id
+    }
+
+    /// Ends a transfer, whichever way; `None` if it is not under way (a stale fact).
+    pub fn end(&mut self, id: TransferId) -> Option<Transfer> {
+        let transfer = self.transfers.remove(&id)?;
+        for path in &transfer.paths {
+            self.arriving[transfer.to].remove(path);
+        }
+        Some(transfer)
+    }
+
+    /// The transfers under way.
+    pub fn transfers(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
+        self.transfers.iter().map(|(id, t)| (*id, t))
+    }
+
+    /// Ends every transfer from or to a host that was lost.
+    pub fn drop_transfers_of(&mut self, host: HostId) {
+        let ids: Vec<_> = self
+            .transfers()
+            .filter(|(_, t)| t.to == host || t.from == Source::Host(host))
+            .map(|(id, _)| id)
+            .collect();
+        for id in ids {
+            self.end(id);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The simulated world: durations and links from a model, faults from a list.
+//!
+//! Each build takes its given work divided by the host's speed; each transfer takes what its links
+//! take, regardless of others. Events that fall on the same moment come in the order in which they
+//! were caused, so a run is the same each time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::base::{Span, Table, Time};
+use crate::drive::{Happening, World};
+use crate::fleet::{Host, HostId};
+use crate::graph::{JobId, PathId, Workload};
+use crate::run::{Attempt, Event, Failure, Made, Order, Outcome, SlotId, Source, Times};
+
+/// A host that is lost for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which.
+    pub host: HostId,
+    /// When the link is cut.
+    pub at: Time,
+    /// When it works again; `None` for never.
+    pub back: Option<Time>,
+}
+
+/// A fleet in virtual time.
+#[derive(Debug)]
+pub struct SimWorld<'a> {
+    work: &'a Workload,
+    hosts: &'a Table<HostId, Host>,
+    /// What each job really takes on a host of speed 1; `None` for a build that fails at once.
+    truth: &'a Table<JobId, Option<Span>>,
+    faults: Vec<Fault>,
+    now: Time,
+    next_seq: u64,
+    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    events: Vec<Option<Event>>,
+}
+
+impl<'a> SimWorld<'a> {
+    /// A world in which every host answers at once.
+    pub fn new(
+        work: &'a Workload,
+        hosts: &'a Table<HostId, Host>,
+        truth: &'a Table<JobId, Option<Span>>,
+        faults: Vec<Fault>,
+    ) -> Self {
+        let mut world = Self {
+            work,
+            hosts,
+            truth,
+            faults,
+            now: Time::ZERO,
+            next_seq: 0,
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+        };
+        for host in hosts.ids() {
+            world.connect(Time::ZERO, host);
+        }
+        world.at(Time::ZERO, Event::FleetReady);
+        for fault in world.faults.clone() {
+            world.at(fault.at, Event::HostLost { host: fault.host, cause: "simulated".to_owned() });
+        }
+        world
+    }
+
+    fn at(&mut self, time: Time, event: Event) {
+        self.queue.push(Reverse((time, self.next_seq, self.events.len())));
+        self.next_seq += 1;
+        self.events.push(Some(event));
+    }
+
+    fn connect(&mut self, time: Time, host: HostId) {
+        for slot in 0..self.hosts[host].slots {
+            self.at(time, Event::SlotUp { host, slot: SlotId(slot) });
+        }
+    }
+
+    /// Whether the host's link is cut at some time of the interval.
+    fn cut_between(&self, host: HostId, from: Time, to: Time) -> bool {
+        self.faults.iter().any(|f| f.host == host && f.at <= to && f.back.is_none_or(|b| b > from))
+    }
+
+    fn build(&mut self, at: Time, job: JobId, attempt: Attempt, host: HostId) {
+        self.at(at, Event::Started { job, attempt });
+        let (outcome, wall) = match self.truth[job] {
+            Some(work) => {
+                let wall = work.scale(1.0 / self.hosts[host].speed);
+                let times = Times { wall, ..Times::default() };
+                let made = self.work.jobs[job].outputs.iter().map(|&p| self.made(job, p)).collect();
+                (Outcome::Built { made, times }, wall)
+            }
+            None => {
+                let message = "simulated".to_owned();
+                (Outcome::Failed { failure: Failure::Build, message, times: Times::default() }, Span::ZERO)
+            }
+        };
+        if !self.cut_between(host, at, at + wall) {
+            self.at(at + wall, Event::Finished { job, attempt, outcome });
+        }
+    }
+
+    /// An output refers to all inputs of its job that are built in this run.
+    fn made(&self, job: JobId, path: PathId) -> Made {
+        Made { path, size: self.work.paths[path].size, refs: self.work.jobs[job].inputs.clone() }
+    }
+
+    fn transfer_time(&self, from: Source, to: HostId, paths: &[PathId]) -> (u64, Span) {
+        let bytes = paths.iter().map(|&p| self.work.paths[p].size).sum();
+        let there = self.hosts[to].link.time(bytes);
+        match from {
+            Source::Host(host) => (bytes, there + self.hosts[host].link.time(bytes)),
+            Source::Substituter => (bytes, there),
+        }
+    }
+}
+
+impl World for SimWorld<'_> {
+    fn obey(&mut self, at: Time, order: &Order) {
+        match order {
+            Order::Build { job, attempt, host, .. } => self.build(at, *job, *attempt, *host),
+            Order::Stage { transfer, from, to, paths, .. } => {
+                let (bytes, took) = self.transfer_time(*from, *to, paths);
+                let lost = |h: HostId| self.cut_between(h, at, at + took);
+                let source_lost = matches!(*from, Source::Host(h) if lost(h));
+                if !lost(*to) && !source_lost {
+                    self.at(at + took, Event::Staged { transfer: *transfer, bytes, took });
+                }
+            }
+            Order::Cancel { job, attempt, .. } => {
+                let event = Event::Finished { job: *job, attempt: *attempt, outcome: Outcome::Cancelled };
+                self.at(at, event);
+            }
+            Order::Probe { host } => {
+                if self.cut_between(*host, at, at) {
+                    self.at(at, Event::HostLost { host: *host, cause: "still cut".to_owned() });
+                } else {
+                    self.connect(at, *host);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, deadline: Option<Time>) -> (Time, Happening) {
+        let due = self.queue.peek().map(|Reverse((time, ..))| *time);
+        let event = match (due, deadline) {
+            (Some(due), Some(deadline)) if deadline < due => None,
+            (Some(_), _) => self.queue.pop().and_then(|Reverse((time, _, row))| {
+                self.now = self.now.max(time);
+                self.events[row].take()
+            }),
+            (None, _) => None,
+        };
+        let event = event.unwrap_or_else(|| {
+            // Without a deadline nothing will ever happen; the user would end such a run.
+            let end = if deadline.is_none() { Event::Interrupted } else { Event::DeadlineReached };
+            self.now = self.now.max(deadline.unwrap_or(self.now));
+            end
+        });
+        (self.now, Happening::Fact(event))
+    }
+}
