@@ -4,6 +4,7 @@
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
 mod assemble;
+mod aterm;
 mod attributes;
 mod base32;
 mod derivation;
@@ -12,6 +13,7 @@ mod show;
 mod store_path;
 
 pub use assemble::{BadDerivation, Unsupported};
+pub use aterm::{AtermError, Recipe, RecipeOutput, parse_drv};
 pub use derivation::{Derivation, Options, Output};
 pub use fixed_output::BadHash;
 pub use show::{ShowError, parse_show};
