@@ -1,6 +1,6 @@
 //! A derivation as this program needs it: the facts that decide where and when it is built.
 //!
-//! Made from either `nix derivation show` (`show.rs`) or the `.drv` text (`aterm.rs`). What is sent to
+//! Made from either `nix derivation show` (`show/`) or the `.drv` text (`aterm/`). What is sent to
 //! a builder is not this but the exact text, parsed: [`super::aterm`].
 
 use super::store_path::StorePath;

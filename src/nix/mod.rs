@@ -4,6 +4,7 @@
 //! worker protocol over any `Read + Write`. No processes, no sockets, no decisions.
 
 mod assemble;
+mod aterm;
 mod attributes;
 mod base32;
 mod config;
@@ -18,6 +19,7 @@ pub mod wire;
 pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
 pub use assemble::{BadDerivation, Unsupported};
+pub use aterm::{AtermError, Recipe, RecipeOutput, parse_drv};
 pub use derivation::{Derivation, Options, Output};
 pub use fixed_output::BadHash;
 pub use show::{ShowError, parse_show};

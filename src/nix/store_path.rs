@@ -68,7 +68,8 @@ impl StorePath {
     pub fn from_base_name(store_dir: &str, base: &str) -> Result<Self, BadStorePath> {
         check_dir(store_dir).map_err(|why| BadStorePath::new(store_dir, why))?;
         check_base(base).map_err(|why| BadStorePath::new(base, why))?;
-        Ok(Self(format!("{store_dir}/{base}").into()))
+        // Not `format!`: a large graph has hundreds of thousands of these.
+        Ok(Self([store_dir, "/", base].concat().into()))
     }
 
     /// The whole path.
@@ -141,9 +142,20 @@ fn check_base(base: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Which characters a name may have. A table, as this is asked for every character of every path.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut c = 0_u8;
+    while c.is_ascii() {
+        table[c as usize] = c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+        c += 1;
+    }
+    table
+};
+
 /// The rules for a name, which Nix also applies to the names of outputs.
 pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
-    let valid = |c: &u8| c.is_ascii_alphanumeric() || b"+-._?=".contains(c);
+    let valid = |c: &u8| IN_NAMES[usize::from(*c)];
     let dots = name.split(|c| *c == b'-').next().unwrap_or_default();
     if name.is_empty() {
         Err("its name is empty")
