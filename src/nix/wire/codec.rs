@@ -53,6 +53,18 @@ impl Encoder {
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
+
+    #[cfg(test)]
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes as they are.
+    #[cfg(test)]
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
 }
 
 /// Reads words and strings off a stream, within limits.
@@ -238,5 +250,38 @@ mod tests {
         let bytes = out.finish();
         assert!(matches!(Decoder::new(bytes.as_slice()).string("a path"), Err(Fault::Malformed(_))));
         assert_eq!(Decoder::new(bytes.as_slice()).text("a line").unwrap(), "a\u{fffd}b");
+    }
+
+    /// Notes the largest buffer that it is asked to fill.
+    struct Watch<'a> {
+        bytes: &'a [u8],
+        largest: usize,
+    }
+
+    impl Read for Watch<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.largest = self.largest.max(buf.len());
+            self.bytes.read(buf)
+        }
+    }
+
+    impl BufRead for Watch<'_> {
+        fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+            Ok(self.bytes)
+        }
+
+        fn consume(&mut self, n: usize) {
+            self.bytes.consume(n);
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_arrives() {
+        let mut bytes = MAX_STRING.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&[b'x'; 1000]);
+        let mut input = Decoder::new(Watch { bytes: &bytes, largest: 0 });
+        assert!(matches!(input.bytes("s", MAX_STRING), Err(Fault::Stream(_))));
+        assert!(input.get_ref().largest > 0);
+        assert!(input.get_ref().largest < 1 << 20, "{} bytes", input.get_ref().largest);
     }
 }
