@@ -53,6 +53,18 @@ impl Encoder {
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
+
+    #[cfg(test)]
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes as they are.
+    #[cfg(test)]
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
 }
 
 /// Reads words and strings off a stream, within limits.
@@ -238,5 +250,21 @@ mod tests {
         let bytes = out.finish();
         assert!(matches!(Decoder::new(bytes.as_slice()).string("a path"), Err(Fault::Malformed(_))));
         assert_eq!(Decoder::new(bytes.as_slice()).text("a line").unwrap(), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn memory_follows_what_arrives() {
+        // More than any machine has: taking it beforehand would end the test.
+        let announced = 1u64 << 62;
+        let mut bytes = announced.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&[b'x'; 1000]);
+        let mut input = Decoder::new(bytes.as_slice());
+        input.allowance = u64::MAX;
+        assert!(matches!(input.bytes("s", u64::MAX), Err(Fault::Stream(_))));
+
+        let mut list = Encoder::default();
+        list.u64(MAX_ITEMS).string("a");
+        let got = Decoder::new(list.finish().as_slice()).strings("paths");
+        assert!(matches!(got, Err(Fault::Stream(_))));
     }
 }

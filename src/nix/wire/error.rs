@@ -120,8 +120,13 @@ impl Fault {
     /// The error as the caller sees it.
     pub(super) fn during(self, during: &'static str) -> WireError {
         match self {
-            Self::Stream(e) if e.kind() == io::ErrorKind::UnexpectedEof => WireError::Closed { during },
-            Self::Stream(source) => WireError::Io { during, source },
+            Self::Stream(source) => match source.kind() {
+                // Which of these a hang-up shows as depends on who was about to speak.
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    WireError::Closed { during }
+                }
+                _ => WireError::Io { during, source },
+            },
             Self::Malformed(what) => WireError::Protocol { during, what },
             Self::Remote(error) | Self::LastWords(error) => WireError::Remote(error),
             Self::Local { what, source, .. } => WireError::Local { what, source },

@@ -161,3 +161,138 @@ fn unexpected<T>(wanted: &str, got: &[u8]) -> Result<T, Fault> {
     let shown = &got[..got.len().min(40)];
     malformed(format!("a NAR with '{}' in place of {wanted}", shown.escape_ascii()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::codec::Encoder;
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Node {
+        File(bool, Vec<u8>),
+        Link(String),
+        Dir(Vec<(String, Node)>),
+    }
+
+    fn node() -> impl Strategy<Value = Node> {
+        let leaf = prop_oneof![
+            (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..30))
+                .prop_map(|(x, b)| Node::File(x, b)),
+            "[a-z/]{1,9}".prop_map(Node::Link),
+        ];
+        leaf.prop_recursive(5, 30, 4, |inner| {
+            proptest::collection::vec(("[a-z]{1,9}", inner), 0..4).prop_map(Node::Dir)
+        })
+    }
+
+    fn put(out: &mut Encoder, node: &Node) {
+        out.string("(").string("type");
+        match node {
+            Node::File(executable, bytes) => {
+                out.string("regular");
+                if *executable {
+                    out.string("executable").string("");
+                }
+                out.string("contents").string(bytes);
+            }
+            Node::Link(target) => {
+                out.string("symlink").string("target").string(target);
+            }
+            Node::Dir(entries) => {
+                out.string("directory");
+                for (name, node) in entries {
+                    out.string("entry").string("(").string("name").string(name).string("node");
+                    put(out, node);
+                    out.string(")");
+                }
+            }
+        }
+        out.string(")");
+    }
+
+    fn nar(node: &Node) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.string(MAGIC);
+        put(&mut out, node);
+        out.finish()
+    }
+
+    fn fault(bytes: &[u8]) -> Fault {
+        copy(&mut Decoder::new(bytes), &mut std::io::sink()).unwrap_err()
+    }
+
+    proptest! {
+        #[test]
+        fn a_nar_passes_whole_and_what_follows_stays(node in node(), small in 1usize..20) {
+            let whole = nar(&node);
+            let mut stream = whole.clone();
+            stream.extend_from_slice(b"the rest");
+            let small = std::io::BufReader::with_capacity(small, stream.as_slice());
+            let mut input = Decoder::new(small);
+            let mut out = vec![];
+            prop_assert_eq!(copy(&mut input, &mut out).unwrap(), whole.len() as u64);
+            prop_assert_eq!(out, whole);
+            prop_assert_eq!(input.u64().unwrap().to_le_bytes(), *b"the rest");
+        }
+
+        #[test]
+        fn a_cut_nar_is_a_closed_stream(node in node(), at in 0.0f64..1.0) {
+            let whole = nar(&node);
+            let cut = (whole.len() as f64 * at) as usize;
+            let fault = fault(&whole[..cut]);
+            prop_assert!(matches!(&fault, Fault::Stream(e) if e.kind() == std::io::ErrorKind::UnexpectedEof), "{:?}", fault);
+        }
+
+        #[test]
+        fn a_flipped_bit_never_panics(node in node(), at: prop::sample::Index, bit in 0u32..8) {
+            let mut bytes = nar(&node);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let mut out = vec![];
+            if copy(&mut Decoder::new(bytes.as_slice()), &mut out).is_ok() {
+                prop_assert!(bytes.starts_with(&out));
+            }
+        }
+    }
+
+    #[test]
+    fn deep_trees_cost_no_stack() {
+        let mut out = Encoder::default();
+        out.string(MAGIC);
+        const DEPTH: usize = 100_000;
+        for _ in 0..DEPTH {
+            out.string("(").string("type").string("directory");
+            out.string("entry").string("(").string("name").string("d").string("node");
+        }
+        put(&mut out, &Node::Dir(vec![]));
+        for _ in 0..2 * DEPTH {
+            out.string(")");
+        }
+        let bytes = out.finish();
+        let got = copy(&mut Decoder::new(bytes.as_slice()), &mut std::io::sink()).unwrap();
+        assert_eq!(got, bytes.len() as u64);
+    }
+
+    #[test]
+    fn what_is_no_nar() {
+        let mut other = Encoder::default();
+        other.string("nix-archive-2");
+        assert!(matches!(fault(&other.finish()), Fault::Malformed(m) if m == "not a NAR"));
+        let mut device = Encoder::default();
+        device.string(MAGIC).string("(").string("type").string("device\n");
+        let m = r"a NAR with 'device\n' in place of a file type";
+        assert!(matches!(fault(&device.finish()), Fault::Malformed(got) if got == m));
+        let mut gone = Encoder::default();
+        gone.string(MAGIC).u64(frames::ERROR).string("Error").u64(0).string("").string("gone").u64(0).u64(0);
+        assert!(matches!(fault(&gone.finish()), Fault::LastWords(e) if e.message == "gone"));
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_connection() {
+        let bytes = nar(&Node::File(false, vec![1; 100]));
+        let fault = copy(&mut Decoder::new(bytes.as_slice()), &mut [0u8; 64].as_mut_slice()).unwrap_err();
+        assert!(matches!(fault, Fault::Local { in_step: false, .. }), "{fault:?}");
+    }
+}

@@ -52,14 +52,14 @@ impl<S: Read + Write> Client<S> {
             .bool(options.keep_failed)
             .bool(options.keep_going)
             .bool(false) // build what fails to substitute
-            .u64(options.verbosity)
-            .u64(options.max_jobs)
-            .u64(options.max_silent)
+            .u64(options.verbosity.into())
+            .u64(options.max_jobs.into())
+            .u64(options.max_silent.into())
             .bool(true) // obsolete: use the build hook
             .u64(VOMIT)
             .u64(0) // obsolete: log type
             .u64(0) // obsolete: print a build trace
-            .u64(options.cores)
+            .u64(options.cores.into())
             .bool(options.use_substitutes)
             .u64(settings.len() as u64);
         for (name, value) in &settings {

@@ -31,7 +31,7 @@ pub struct BuildResult {
     pub built_outputs: Vec<(String, String)>,
 }
 
-/// Nix's build status codes.
+/// Nix's build status codes, under Nix's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     Built,

@@ -52,20 +52,20 @@ pub enum Trust {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetOptions {
     /// `NIX_BUILD_CORES`; 0 is all of the host's.
-    pub cores: u64,
+    pub cores: u32,
     /// How many local builds the daemon may run for this connection; 0 makes every build fail.
-    pub max_jobs: u64,
+    pub max_jobs: u32,
     /// Kill a build that prints nothing for so many seconds; 0 is never.
-    pub max_silent: u64,
+    pub max_silent: u32,
     /// Kill a build after so many seconds; 0 is never.
-    pub timeout: u64,
+    pub timeout: u32,
     /// Go on with other derivations after a failure (only matters for several targets).
     pub keep_going: bool,
     /// Leave the build directory of a failed build.
     pub keep_failed: bool,
     /// Nix's level of log messages outside activities: 0 errors, 1 warnings, 3 what Nix usually prints.
     /// Build logs come at any level.
-    pub verbosity: u64,
+    pub verbosity: u32,
     /// Let the daemon substitute.
     pub use_substitutes: bool,
     /// The daemon's own remote builders. Empty unless set, so that a builder never offloads again.

@@ -140,3 +140,84 @@ impl<W: Write> Frames<'_, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::codec::Decoder;
+    use super::super::tests::{Script, client};
+    use super::*;
+
+    /// What was sent after the greeting and the request's three words: the frames' lengths and their
+    /// contents.
+    fn frames(script: &Script) -> (Vec<u64>, Vec<u8>) {
+        let mut rest = &script.sent[32 + 24..];
+        let (mut lengths, mut body) = (vec![], vec![]);
+        loop {
+            let (word, after) = rest.split_at(8);
+            let len = u64::from_le_bytes(word.try_into().unwrap());
+            lengths.push(len);
+            if len == 0 {
+                assert!(after.is_empty(), "nothing follows the last frame");
+                return (lengths, body);
+            }
+            let (frame, after) = after.split_at(len as usize);
+            body.extend_from_slice(frame);
+            rest = after;
+        }
+    }
+
+    fn done() -> Encoder {
+        let mut answer = Encoder::default();
+        answer.u64(0x616c_7473);
+        answer
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn frames_carry_all_paths(sizes in proptest::collection::vec(
+            prop_oneof![0usize..300, FRAME - 300..FRAME + 8, 2 * FRAME..3 * FRAME], 0..4)) {
+            let nars: Vec<Vec<u8>> = sizes.iter().map(|n| (0..*n).map(|i| (i % 251) as u8).collect()).collect();
+            let infos: Vec<PathInfo> = nars.iter()
+                .map(|n| PathInfo { nar_size: n.len() as u64, nar_hash: "00".into(), ..PathInfo::default() })
+                .collect();
+            let mut readers: Vec<&[u8]> = nars.iter().map(Vec::as_slice).collect();
+            let mut uploads: Vec<Upload<'_>> = readers.iter_mut().zip(&infos)
+                .map(|(nar, info)| Upload { path: "/s/a", info, nar })
+                .collect();
+            let mut client = client(32, &done());
+            client.add_multiple_to_store(false, false, &mut uploads).unwrap();
+
+            let (lengths, body) = frames(client.get_ref());
+            prop_assert!(lengths.iter().all(|n| *n <= FRAME as u64));
+            let mut body = Decoder::new(body.as_slice());
+            prop_assert_eq!(body.u64().unwrap(), nars.len() as u64);
+            for (info, nar) in infos.iter().zip(&nars) {
+                let expected = header("/s/a", info);
+                let mut got = vec![0; expected.len() + nar.len()];
+                body.get_mut().read_exact(&mut got).unwrap();
+                prop_assert_eq!(&got[..expected.len()], expected.as_slice());
+                prop_assert_eq!(&got[expected.len()..], nar.as_slice());
+            }
+            prop_assert!(body.get_ref().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_short_nar_ends_the_frames_and_not_the_connection() {
+        let mut answer = Encoder::default();
+        answer.u64(0x6378_7470).string("Error").u64(0).string("").string("unexpected end").u64(0).u64(0);
+        answer.raw(done().as_bytes());
+        let mut client = client(34, &answer);
+        let info = PathInfo { nar_size: 100, ..PathInfo::default() };
+        let mut upload = [Upload { path: "/s/a", info: &info, nar: &mut &[1; 40][..] }];
+        let error = client.add_multiple_to_store(true, true, &mut upload).unwrap_err();
+        assert!(matches!(&error, WireError::Local { what, .. } if what.contains("/s/a")), "{error}");
+        let (lengths, body) = frames(client.get_ref());
+        assert_eq!(lengths.len(), 2);
+        assert!(body.ends_with(&[1; 40]));
+        client.set_options(&super::super::SetOptions::default()).unwrap();
+    }
+}
