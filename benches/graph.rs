@@ -1,0 +1,111 @@
+//! From derivations to a bound, on a graph of the size of a distribution.
+
+use divan::{Bencher, black_box};
+use drvdispatch::base::{Span, Table};
+use drvdispatch::cost;
+use drvdispatch::graph::{Graph, JobId, Power, Ranks, Workload, classes, makespan_bound};
+use drvdispatch::nix::{Derivation, Options, Output, StorePath};
+
+/// The derivations of a large public closure.
+const SIZE: usize = 12_083;
+const INPUTS: usize = 8;
+
+fn main() {
+    divan::main();
+}
+
+fn path(row: usize, suffix: &str) -> StorePath {
+    // Scrambled, so that path order says nothing about the order of needs.
+    let hash = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 10_u64.pow(16);
+    StorePath::parse(&format!("/nix/store/{hash:032}-n{row}{suffix}")).expect("digits are base-32")
+}
+
+/// A generator of numbers that look random and are always the same.
+fn numbers() -> impl FnMut(usize) -> usize {
+    let mut state = 1u64;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    }
+}
+
+fn derivations() -> Vec<Derivation> {
+    let mut number = numbers();
+    let mut derivation = |row: usize| {
+        // Near inputs make the graph deep, as real ones are.
+        let mut inputs: Vec<_> = (0..INPUTS.min(row)).map(|_| row - 1 - number(row.min(150))).collect();
+        inputs.sort_unstable();
+        inputs.dedup();
+        Derivation {
+            path: path(row, ".drv"),
+            name: format!("n{row}"),
+            pname: None,
+            version: None,
+            system: "x86_64-linux".to_owned(),
+            builder: "/bin/sh".to_owned(),
+            outputs: vec![Output { name: "out".to_owned(), path: path(row, ""), fixed: false }],
+            input_srcs: Vec::new(),
+            input_drvs: inputs.into_iter().map(|i| (path(i, ".drv"), vec!["out".to_owned()])).collect(),
+            options: Options::default(),
+        }
+    };
+    (0..SIZE).map(&mut derivation).collect()
+}
+
+fn workload() -> Workload {
+    let graph = Graph::new(derivations()).expect("the made-up graph is sound");
+    Workload::from_graph_all(&graph, &graph.roots())
+}
+
+fn costs(work: &Workload) -> Table<JobId, Span> {
+    let mut number = numbers();
+    work.jobs.ids().map(|_| Span::from_millis(100 + number(100_000) as u64)).collect()
+}
+
+#[divan::bench]
+fn link(bencher: Bencher) {
+    bencher.with_inputs(derivations).bench_values(|all| Graph::new(all).map(|graph| graph.len()));
+}
+
+#[divan::bench]
+fn prune(bencher: Bencher) {
+    let graph = Graph::new(derivations()).expect("the made-up graph is sound");
+    let roots = graph.roots();
+    bencher.bench_local(|| Workload::from_graph_all(black_box(&graph), &roots));
+}
+
+#[divan::bench]
+fn estimate(bencher: Bencher) {
+    let work = workload();
+    bencher.bench_local(|| cost::estimate(black_box(&work)));
+}
+
+#[divan::bench]
+fn rank(bencher: Bencher) {
+    let work = workload();
+    let cost = costs(&work);
+    bencher.bench_local(|| Ranks::new(black_box(&work), cost.clone()));
+}
+
+#[divan::bench]
+fn change_one_cost(bencher: Bencher) {
+    let work = workload();
+    let mut ranks = Ranks::new(&work, costs(&work));
+    let mut number = numbers();
+    bencher.bench_local(|| {
+        let job = JobId(number(work.jobs.len()) as u32);
+        ranks.set_cost(job, Span::from_millis(100 + number(100_000) as u64))
+    });
+}
+
+#[divan::bench]
+fn bound(bencher: Bencher) {
+    let work = workload();
+    let cost = costs(&work);
+    let hosts =
+        [Power { slots: 8, speed: 1.0 }, Power { slots: 4, speed: 2.0 }, Power { slots: 2, speed: 0.5 }];
+    bencher.bench_local(|| {
+        let classes = classes(&work, &hosts, |job, host| host != 1 || job.0 % 3 != 0);
+        makespan_bound(black_box(&work), &cost, &classes)
+    });
+}
