@@ -99,6 +99,6 @@ exec_in() {
     [[ $# -gt 0 ]] || set -- /bin/bash -l
     field "$host" 1 >/dev/null
     pid=$(init_pid "$(netns "$host")") || die "$host is not running; run: scripts/lab start $host"
-    exec nsenter -t "$pid" --mount --uts --ipc --net --pid --root --wd=/root -- \
-        env -i PATH="$PATH_INSIDE" HOME=/root USER=root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+    exec nsenter -t "$pid" --mount --uts --ipc --net --pid --root --wd -- \
+        env -i -C /root PATH="$PATH_INSIDE" HOME=/root USER=root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
 }
