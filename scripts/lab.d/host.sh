@@ -4,18 +4,18 @@
 PATH_INSIDE=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 make_host() {
-    local host=$1 dir=$RUN/hosts/$1
+    local host=$1 user dir=$RUN/hosts/$1
     local etc=$dir/upper/etc
     make_host_net "$host"
-    mkdir -p "$dir"/{work,root} "$etc"/{nix,lab,ssh/sshd_config.d}
+    mkdir -p "$dir"/{work,root} "$etc"/{nix,lab/keys,ssh/sshd_config.d}
     echo "$host" >"$etc/hostname"
     : >"$etc/resolv.conf" # no name server: names fail at once
     ssh-keygen -q -t ed25519 -N '' -C "$host" -f "$etc/ssh/ssh_host_ed25519_key"
-    cp "$RUN/key.pub" "$etc/lab/authorized_keys"
+    for user in root "$(ssh_user "$host")"; do cp "$RUN/key.pub" "$etc/lab/keys/$user"; done
     # Everything else stays as Debian ships it, MaxStartups, MaxSessions and PerSourcePenalties too.
     cat >"$etc/ssh/sshd_config.d/lab.conf" <<-EOF
 	PasswordAuthentication no
-	AuthorizedKeysFile /etc/lab/authorized_keys
+	AuthorizedKeysFile /etc/lab/keys/%u
 	EOF
     nix_conf "$(kind "$host")" >"$etc/nix/nix.conf"
     init_script "$host" >"$etc/lab/init"
@@ -99,6 +99,6 @@ exec_in() {
     [[ $# -gt 0 ]] || set -- /bin/bash -l
     field "$host" 1 >/dev/null
     pid=$(init_pid "$(netns "$host")") || die "$host is not running; run: scripts/lab start $host"
-    exec nsenter -t "$pid" --mount --uts --ipc --net --pid --root --wd=/root -- \
-        env -i PATH="$PATH_INSIDE" HOME=/root USER=root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+    exec nsenter -t "$pid" --mount --uts --ipc --net --pid --root --wd -- \
+        env -i -C /root PATH="$PATH_INSIDE" HOME=/root USER=root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
 }
