@@ -1,3 +1,5 @@
 //! The world of real hosts: ssh, this machine's Nix, evaluation, transfers, slot workers, signals.
 //!
 //! Makes no decision about what runs where. Knows nothing of `sim/`.
+
+pub mod link;
