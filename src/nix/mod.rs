@@ -6,12 +6,18 @@
 mod base32;
 mod config;
 mod derivation;
+mod dry_run;
+mod installable;
 mod machines;
 mod store_path;
 mod store_uri;
+mod version;
 
 pub use config::{ConfigError, MaxJobs, NixConfig};
 pub use derivation::{Derivation, Options, Output};
+pub use dry_run::{DryRunEntry, DryRunFilter, parse_dry_run};
+pub use installable::{BadInstallable, Installable, Outputs, Target, configuration};
 pub use machines::{Machine, Machines, MachinesError, Origin, parse_machines};
 pub use store_path::{BadStorePath, DEFAULT_STORE_DIR, StorePath};
 pub use store_uri::{Scheme, StoreUri};
+pub use version::{Flavour, NixVersion};
