@@ -2,4 +2,22 @@
 //!
 //! Makes no decision about what runs where. Knows nothing of `sim/`.
 
+mod build;
+mod crew;
+mod joblog;
+mod judge;
+mod limits;
 pub mod link;
+mod mux;
+mod nix_cli;
+mod session;
+mod slot;
+mod transfer;
+mod world;
+
+pub use crew::{Crew, Means, Threads};
+pub use limits::Limits;
+pub use mux::Mux;
+pub use nix_cli::{EvalOptions, NixCli, NixError};
+pub use session::{Access, Session, Trouble};
+pub use world::RealWorld;
