@@ -3,6 +3,8 @@
 //! Reading and writing here is over any `Read` and `Write`; where the files are is `records/`'s
 //! business, drawing them is `report/`'s.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod event;
 mod log;
 mod note;

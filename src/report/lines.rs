@@ -1,0 +1,134 @@
+//! What a step of the run says in words, the same in every view.
+
+use super::failure::failure_lines;
+use super::note::Note;
+use super::state::{Ended, RunState, Transfer};
+use super::text::{clean, one_line};
+use super::units::{bytes, plural};
+use crate::run::{Event, HostFault, Order, Outcome, Source};
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Things go as they should.
+    Routine,
+    /// A line of build log that the user asked for.
+    Log,
+    /// The user should know.
+    Notice,
+    /// A build failed.
+    Failure,
+}
+
+/// One line of output, without its line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub weight: Weight,
+    pub text: String,
+}
+
+impl Line {
+    fn one(weight: Weight, text: String) -> Vec<Line> {
+        vec![Line { weight, text }]
+    }
+}
+
+/// What a fact says. `run` has taken it in already.
+pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
+    use Weight::{Notice, Routine};
+    match event {
+        Event::SlotUp { host, .. } if run.hosts()[*host].back => {
+            Line::one(Notice, format!("{} is back", run.host_name(*host)))
+        }
+        Event::HostLost { host, cause } => {
+            let what = if run.hosts()[*host].met { "lost" } else { "could not reach" };
+            Line::one(Notice, format!("{what} {}: {}", run.host_name(*host), one_line(cause)))
+        }
+        Event::HostRefused { host, cause } => {
+            Line::one(Notice, format!("not using {}: {}", run.host_name(*host), one_line(cause)))
+        }
+        Event::StageFailed { cause, .. } => match run.ended() {
+            Some(Ended::Transfer(t)) => {
+                Line::one(Notice, format!("copy of {} failed: {}", route(run, &t), one_line(cause)))
+            }
+            _ => Vec::new(),
+        },
+        Event::Started { job, attempt } => match run.attempt(*job, *attempt) {
+            Some(r) => {
+                let (name, host) = (&run.job(*job).name, run.host_name(r.host));
+                Line::one(Routine, format!("building {name} on {host} (est. {})", r.estimate))
+            }
+            None => Vec::new(),
+        },
+        Event::Finished { job, outcome, .. } => match run.ended() {
+            Some(Ended::Attempt { host, took }) => {
+                outcome_lines(run, &run.job(*job).name, run.host_name(host), took, outcome)
+            }
+            _ => Vec::new(),
+        },
+        Event::Interrupted => Line::one(Notice, "interrupted: ending the builds under way".to_owned()),
+        Event::SlotUp { .. }
+        | Event::HostHolds { .. }
+        | Event::FleetReady
+        | Event::Staged { .. }
+        | Event::DeadlineReached => Vec::new(),
+    }
+}
+
+/// What an order says. `run` has taken it in already.
+pub fn order_lines(run: &RunState, order: &Order) -> Vec<Line> {
+    match order {
+        Order::Stage { transfer, .. } => match run.transfers().get(*transfer) {
+            Some(t) => Line::one(Weight::Routine, format!("copying {}", route(run, t))),
+            None => Vec::new(),
+        },
+        Order::Build { .. } | Order::Cancel { .. } | Order::Probe { .. } => Vec::new(),
+    }
+}
+
+/// What a note says; build logs only with `logs`.
+pub fn note_lines(run: &RunState, note: &Note, logs: bool) -> Vec<Line> {
+    match note {
+        Note::LogLine { job, text } if logs => {
+            Line::one(Weight::Log, format!("{}> {}", run.job(*job).name, clean(text)).trim_end().to_owned())
+        }
+        Note::Warning { text } => Line::one(Weight::Notice, format!("warning: {}", clean(text))),
+        Note::Message { text } => Line::one(Weight::Notice, clean(text).into_owned()),
+        Note::LogLine { .. } | Note::Phase { .. } | Note::TransferProgress { .. } => Vec::new(),
+    }
+}
+
+fn outcome_lines(
+    run: &RunState,
+    name: &str,
+    host: &str,
+    took: crate::base::Span,
+    outcome: &Outcome,
+) -> Vec<Line> {
+    match outcome {
+        Outcome::Built { .. } => Line::one(Weight::Routine, format!("built {name} on {host} in {took}")),
+        Outcome::Failed { .. } => {
+            let block = run.failures().last().map(|failure| failure_lines(run, failure)).unwrap_or_default();
+            block.into_iter().map(|text| Line { weight: Weight::Failure, text }).collect()
+        }
+        Outcome::HostFailed { fault, message } => {
+            let what = match fault {
+                HostFault::Connection => "was cut off",
+                HostFault::MissingInputs => "lacks inputs",
+                HostFault::Other => "could not be built",
+            };
+            Line::one(Weight::Notice, format!("{name} {what} on {host}: {}", one_line(message)))
+        }
+        Outcome::Cancelled => Line::one(Weight::Routine, format!("stopped {name} on {host} after {took}")),
+    }
+}
+
+/// `3 paths (1.2 MiB) from A to B`.
+fn route(run: &RunState, transfer: &Transfer) -> String {
+    let what = format!("{} ({})", plural(transfer.paths, "path"), bytes(transfer.expected));
+    let to = run.host_name(transfer.to);
+    match transfer.from {
+        Source::Host(from) => format!("{what} from {} to {to}", run.host_name(from)),
+        Source::Substituter => format!("{what} from a substituter to {to}"),
+    }
+}

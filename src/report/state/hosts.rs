@@ -1,0 +1,123 @@
+//! One host of a run: whether it can be reached, what its slots do, what they have done.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Attempt, SlotId};
+
+/// An attempt under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    pub host: HostId,
+    pub slot: SlotId,
+    /// When it was ordered: from then on its slot is taken.
+    pub ordered: Time,
+    /// When the host began, if it has.
+    pub started: Option<Time>,
+    /// How long it should take there.
+    pub estimate: Span,
+    /// What it is doing, if its builder says.
+    pub phase: Option<String>,
+}
+
+impl Running {
+    /// For how long it has been running.
+    pub fn elapsed(&self, now: Time) -> Span {
+        now.since(self.started.unwrap_or(self.ordered))
+    }
+
+    /// How long it should still take; nothing once it is late.
+    pub fn left(&self, now: Time) -> Span {
+        self.estimate.saturating_sub(self.elapsed(now))
+    }
+}
+
+/// Whether a host can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not answered yet.
+    #[default]
+    Awaited,
+    /// At least one slot is connected.
+    Up,
+    /// It was lost, or could not be reached, and may come back.
+    Lost { cause: String, at: Time },
+    /// Not in this run.
+    Refused { cause: String },
+}
+
+impl Standing {
+    /// Why it cannot be used.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Standing::Awaited | Standing::Up => None,
+            Standing::Lost { cause, .. } | Standing::Refused { cause } => Some(cause),
+        }
+    }
+}
+
+/// A host's part in the run so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostState {
+    pub standing: Standing,
+    /// Whether it was ever connected.
+    pub met: bool,
+    /// Whether the last slot that came up was the first after a loss.
+    pub back: bool,
+    /// Jobs it built.
+    pub built: usize,
+    /// Jobs that failed on it.
+    pub failed: usize,
+    /// How long its slots were taken, in sum over all slots and ended attempts.
+    pub busy: Span,
+    up: Span,
+    slots: BTreeMap<SlotId, Slot>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    since: Time,
+    doing: Option<(JobId, Attempt)>,
+}
+
+impl HostState {
+    /// What each connected slot does, in order.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotId, Option<(JobId, Attempt)>)> {
+        self.slots.iter().map(|(id, slot)| (*id, slot.doing))
+    }
+
+    /// For how long its slots were connected, in sum.
+    pub fn connected(&self, now: Time) -> Span {
+        self.up + self.slots.values().map(|slot| now.since(slot.since)).sum()
+    }
+
+    pub(super) fn slot_up(&mut self, slot: SlotId, at: Time) {
+        self.back = self.met && matches!(self.standing, Standing::Lost { .. });
+        self.met = true;
+        self.standing = Standing::Up;
+        self.slots.entry(slot).or_insert(Slot { since: at, doing: None });
+    }
+
+    /// Every connection is gone.
+    pub(super) fn down(&mut self, at: Time) {
+        self.up = self.connected(at);
+        self.slots.clear();
+    }
+
+    pub(super) fn occupy(&mut self, slot: SlotId, by: (JobId, Attempt)) {
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.doing = Some(by);
+        }
+    }
+
+    pub(super) fn vacate(&mut self, slot: SlotId, by: (JobId, Attempt), taken: Span) {
+        self.busy += taken;
+        if let Some(slot) = self.slots.get_mut(&slot)
+            && slot.doing == Some(by)
+        {
+            slot.doing = None;
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The fold that all views draw from: what is building where, what is done, moved, lost and left.
+//!
+//! Fed by the log's header, events and orders, and by notes. It follows orders rather than second
+//! guesses them: what is odd (a fact about an attempt nobody ordered) is passed over.
+
+mod hosts;
+mod path;
+mod transfers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+pub use hosts::{HostState, Running, Standing};
+pub use path::CriticalPath;
+use path::Ranks;
+pub use transfers::{LinkTotals, Transfer, Transfers};
+
+use super::note::Note;
+use super::text::clean;
+use crate::base::{Span, Table, Time};
+use crate::fleet::HostId;
+use crate::graph::{Job, JobId};
+use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
+
+/// Log lines kept per job, for when it fails.
+pub const LOG_TAIL: usize = 25;
+
+/// Where a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Not begun, or back in the queue.
+    Waiting,
+    /// Ordered or running, see [`RunState::running`].
+    Active,
+    /// Done.
+    Built { host: HostId, took: Span, times: Times },
+    /// Does not build: an index into [`RunState::failures`].
+    Failed { failure: usize },
+    /// Cannot be built because this job failed.
+    Skipped { because: JobId },
+}
+
+/// A build that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFailure {
+    pub job: JobId,
+    pub host: HostId,
+    pub failure: Failure,
+    /// What the host's Nix said.
+    pub message: String,
+    /// How long it ran.
+    pub took: Span,
+    /// Its last log lines, cleaned.
+    pub tail: Vec<String>,
+}
+
+/// What the last event put an end to, for views that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// An attempt, and how long it ran.
+    Attempt { host: HostId, took: Span },
+    /// A transfer, as it was just before.
+    Transfer(Transfer),
+}
+
+/// How many jobs are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub waiting: usize,
+    pub active: usize,
+    pub built: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+/// The state of a run.
+#[derive(Debug)]
+pub struct RunState {
+    header: Arc<Header>,
+    dependents: Table<JobId, Vec<JobId>>,
+    ranks: Ranks,
+    jobs: Table<JobId, JobState>,
+    counts: Counts,
+    hosts: Table<HostId, HostState>,
+    running: BTreeMap<(JobId, Attempt), Running>,
+    tails: BTreeMap<JobId, VecDeque<String>>,
+    setbacks: BTreeMap<JobId, (HostId, String)>,
+    failures: Vec<JobFailure>,
+    transfers: Transfers,
+    ended: Option<Ended>,
+    now: Time,
+    interrupted: bool,
+}
+
+impl RunState {
+    /// The state before anything has happened. The header is taken to be consistent, as logs that were
+    /// read are.
+    pub fn new(header: Arc<Header>) -> Self {
+        let jobs = &header.workload.jobs;
+        let mut dependents: Table<JobId, Vec<JobId>> = Table::filled(jobs.len(), Vec::new());
+        for (id, job) in jobs.iter() {
+            job.needs.iter().for_each(|need| dependents[*need].push(id));
+        }
+        Self {
+            ranks: Ranks::new(&header, &dependents),
+            jobs: Table::filled(jobs.len(), JobState::Waiting),
+            counts: Counts { waiting: jobs.len(), ..Counts::default() },
+            hosts: Table::filled(header.hosts.len(), HostState::default()),
+            running: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
+            failures: Vec::new(),
+            transfers: Transfers::new(&header),
+            ended: None,
+            now: Time::ZERO,
+            interrupted: false,
+            dependents,
+            header,
+        }
+    }
+
+    /// Takes in a fact.
+    pub fn event(&mut self, at: Time, event: &Event) {
+        self.tick(at);
+        self.ended = None;
+        match event {
+            Event::SlotUp { host, slot } => self.hosts[*host].slot_up(*slot, at),
+            Event::HostHolds { .. } | Event::FleetReady | Event::DeadlineReached => {}
+            Event::HostLost { host, cause } => {
+                self.lose(at, *host, Standing::Lost { cause: cause.clone(), at })
+            }
+            Event::HostRefused { host, cause } => {
+                self.lose(at, *host, Standing::Refused { cause: cause.clone() });
+            }
+            Event::Staged { transfer, bytes, took } => {
+                self.ended = self.transfers.done(*transfer, *bytes, *took).map(Ended::Transfer);
+            }
+            Event::StageFailed { transfer, .. } => {
+                self.ended = self.transfers.failed(*transfer).map(Ended::Transfer);
+            }
+            Event::Started { job, attempt } => {
+                if let Some(running) = self.running.get_mut(&(*job, *attempt)) {
+                    running.started = Some(at);
+                }
+            }
+            Event::Finished { job, attempt, outcome } => self.finished(at, *job, *attempt, outcome),
+            Event::Interrupted => self.interrupted = true,
+        }
+    }
+
+    /// Takes in an order.
+    pub fn order(&mut self, at: Time, order: &Order) {
+        self.tick(at);
+        match order {
+            Order::Stage { transfer, from, to, paths, .. } => {
+                self.transfers.begin(*transfer, *from, *to, paths, at);
+            }
+            Order::Build { job, attempt, host, slot, expect, .. } => {
+                let mut estimate = expect.work;
+                if estimate == Span::ZERO {
+                    estimate = self.estimate(*job, *host);
+                }
+                let running =
+                    Running { host: *host, slot: *slot, ordered: at, started: None, estimate, phase: None };
+                self.hosts[*host].occupy(*slot, (*job, *attempt));
+                self.running.insert((*job, *attempt), running);
+                self.tails.remove(job);
+                self.setbacks.remove(job);
+                self.set(*job, JobState::Active);
+            }
+            Order::Cancel { .. } | Order::Probe { .. } => {}
+        }
+    }
+
+    /// Takes in a note.
+    pub fn note(&mut self, at: Time, note: &Note) {
+        self.tick(at);
+        match note {
+            Note::LogLine { job, text } if self.jobs.get(*job) == Some(&JobState::Active) => {
+                let tail = self.tails.entry(*job).or_default();
+                if tail.len() == LOG_TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(clean(text).into_owned());
+            }
+            Note::Phase { job, name } => {
+                for (_, running) in self.running.range_mut((*job, Attempt(0))..=(*job, Attempt(u32::MAX))) {
+                    running.phase = Some(clean(name).into_owned());
+                }
+            }
+            Note::TransferProgress { transfer, bytes } => self.transfers.progress(*transfer, *bytes),
+            Note::LogLine { .. } | Note::Warning { .. } | Note::Message { .. } => {}
+        }
+    }
+
+    /// Time has passed; it never runs backwards.
+    pub fn tick(&mut self, at: Time) {
+        self.now = self.now.max(at);
+    }
+
+    /// The run is over: what still runs does not any more.
+    pub fn finish(&mut self, at: Time) {
+        self.tick(at);
+        let left: Vec<_> = self.running.keys().copied().collect();
+        for (job, attempt) in left {
+            if let Some(run) = self.close(job, attempt) {
+                self.setbacks.insert(job, (run.host, "stopped".to_owned()));
+            }
+            self.requeue(job);
+        }
+        let now = self.now;
+        self.hosts.iter_mut().for_each(|(_, host)| host.down(now));
+    }
+
+    fn finished(&mut self, at: Time, job: JobId, attempt: Attempt, outcome: &Outcome) {
+        let Some(run) = self.close(job, attempt) else { return };
+        let host = run.host;
+        let wall = match outcome {
+            Outcome::Built { times, .. } | Outcome::Failed { times, .. } => times.wall,
+            Outcome::HostFailed { .. } | Outcome::Cancelled => Span::ZERO,
+        };
+        let took = if wall > Span::ZERO { wall } else { run.elapsed(at) };
+        self.ended = Some(Ended::Attempt { host, took });
+        match outcome {
+            Outcome::Built { made, times } => {
+                self.transfers.learn_sizes(made);
+                self.hosts[host].built += 1;
+                self.tails.remove(&job);
+                self.setbacks.remove(&job);
+                self.set(job, JobState::Built { host, took, times: *times });
+            }
+            Outcome::Failed { failure, message, .. } => {
+                let tail = self.tails.remove(&job).unwrap_or_default().into();
+                let (failure, message) = (*failure, message.clone());
+                self.failures.push(JobFailure { job, host, failure, message, took, tail });
+                self.hosts[host].failed += 1;
+                self.set(job, JobState::Failed { failure: self.failures.len() - 1 });
+                self.skip_dependents(job);
+            }
+            Outcome::HostFailed { message, .. } => {
+                self.setbacks.insert(job, (host, message.clone()));
+                self.requeue(job);
+            }
+            Outcome::Cancelled => {
+                self.setbacks.insert(job, (host, "stopped".to_owned()));
+                self.requeue(job);
+            }
+        }
+    }
+
+    /// An attempt is over: its slot is free and its time counted.
+    fn close(&mut self, job: JobId, attempt: Attempt) -> Option<Running> {
+        let run = self.running.remove(&(job, attempt))?;
+        self.hosts[run.host].vacate(run.slot, (job, attempt), self.now.since(run.ordered));
+        Some(run)
+    }
+
+    /// Back to the queue, unless it is done or another attempt still runs.
+    fn requeue(&mut self, job: JobId) {
+        let others = self.running.range((job, Attempt(0))..=(job, Attempt(u32::MAX))).next().is_some();
+        if !others && self.jobs[job] == JobState::Active {
+            self.tails.remove(&job);
+            self.set(job, JobState::Waiting);
+        }
+    }
+
+    fn lose(&mut self, at: Time, host: HostId, standing: Standing) {
+        let cause = standing.cause().unwrap_or_default().to_owned();
+        let there: Vec<_> =
+            self.running.iter().filter(|(_, run)| run.host == host).map(|(key, _)| *key).collect();
+        for (job, attempt) in there {
+            self.close(job, attempt);
+            self.setbacks.insert(job, (host, cause.clone()));
+            self.requeue(job);
+        }
+        self.hosts[host].down(at);
+        self.hosts[host].standing = standing;
+    }
+
+    fn skip_dependents(&mut self, failed: JobId) {
+        let mut open = self.dependents[failed].clone();
+        while let Some(job) = open.pop() {
+            if self.jobs[job] == JobState::Waiting {
+                self.set(job, JobState::Skipped { because: failed });
+                open.extend(&self.dependents[job]);
+            }
+        }
+    }
+
+    /// The only place where a job changes state, so that the counts are right.
+    fn set(&mut self, job: JobId, state: JobState) {
+        *self.counts.of(&self.jobs[job]) -= 1;
+        *self.counts.of(&state) += 1;
+        self.jobs[job] = state;
+    }
+}
+
+/// Questions.
+impl RunState {
+    /// What the run started from.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The time of the last thing that happened.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// A job as the workload has it.
+    pub fn job(&self, job: JobId) -> &Job {
+        &self.header.workload.jobs[job]
+    }
+
+    /// Where every job is.
+    pub fn jobs(&self) -> &Table<JobId, JobState> {
+        &self.jobs
+    }
+
+    /// How many jobs are where.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// A host's name.
+    pub fn host_name(&self, host: HostId) -> &str {
+        &self.header.hosts[host].name
+    }
+
+    /// Every host.
+    pub fn hosts(&self) -> &Table<HostId, HostState> {
+        &self.hosts
+    }
+
+    /// The attempts under way, by job.
+    pub fn running(&self) -> impl Iterator<Item = (JobId, Attempt, &Running)> {
+        self.running.iter().map(|((job, attempt), run)| (*job, *attempt, run))
+    }
+
+    /// One attempt, while it is under way.
+    pub fn attempt(&self, job: JobId, attempt: Attempt) -> Option<&Running> {
+        self.running.get(&(job, attempt))
+    }
+
+    /// What the last event put an end to; nothing if it was none of those known to be under way.
+    pub fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Failed builds in the order they failed in.
+    pub fn failures(&self) -> &[JobFailure] {
+        &self.failures
+    }
+
+    /// Where a job that is not built was last tried, and why that came to nothing.
+    pub fn setback(&self, job: JobId) -> Option<(HostId, &str)> {
+        self.setbacks.get(&job).map(|(host, why)| (*host, why.as_str()))
+    }
+
+    /// Transfers and what went over which link.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    /// Whether the user ended the run.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// The longest way from now to the end, if anything is left to do.
+    pub fn critical_path(&self, now: Time) -> Option<CriticalPath> {
+        self.ranks.critical_path(self, now)
+    }
+
+    /// How long it will take from `now`, by the estimates: the critical path, or the work shared out
+    /// over all slots if that is longer.
+    pub fn time_left(&self, now: Time) -> Span {
+        self.ranks.time_left(self, now)
+    }
+
+    fn estimate(&self, job: JobId, host: HostId) -> Span {
+        self.header.estimates[job].median.scale(1.0 / self.header.hosts[host].speed)
+    }
+}
+
+impl Counts {
+    /// Jobs of any kind.
+    pub fn total(&self) -> usize {
+        self.waiting + self.active + self.built + self.failed + self.skipped
+    }
+
+    fn of(&mut self, state: &JobState) -> &mut usize {
+        match state {
+            JobState::Waiting => &mut self.waiting,
+            JobState::Active => &mut self.active,
+            JobState::Built { .. } => &mut self.built,
+            JobState::Failed { .. } => &mut self.failed,
+            JobState::Skipped { .. } => &mut self.skipped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

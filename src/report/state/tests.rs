@@ -1,0 +1,105 @@
+//! The fold over the hand-written run, and over arbitrary ones.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::testing::{GCC, HELLO, Scene, ZLIB};
+use super::*;
+use crate::run::arbitrary::{self, entry};
+use crate::run::{Source, Step};
+
+const LOCAL: HostId = HostId(0);
+const RUBY: HostId = HostId(1);
+const OPAL: HostId = HostId(2);
+
+fn fold(steps: &[crate::run::Entry]) -> RunState {
+    let mut run = RunState::new(Arc::new(arbitrary::header()));
+    for step in steps {
+        match &step.what {
+            Step::Event(event) => run.event(step.at, event),
+            Step::Order(order) => run.order(step.at, order),
+        }
+    }
+    run
+}
+
+fn recount(run: &RunState) -> Counts {
+    let mut counts = Counts::default();
+    run.jobs().iter().for_each(|(_, state)| *counts.of(state) += 1);
+    counts
+}
+
+#[test]
+fn jobs_are_where_the_events_left_them() {
+    let run = Scene::failed().run;
+    assert_eq!(run.counts(), Counts { waiting: 0, active: 0, built: 2, failed: 1, skipped: 2 });
+    assert!(matches!(run.jobs()[ZLIB], JobState::Built { host: RUBY, took: Span(3_200_000), .. }));
+    // Without a measured time, what passed between start and end counts.
+    assert!(matches!(run.jobs()[HELLO], JobState::Built { host: LOCAL, took: Span(40_000_000), .. }));
+    assert_eq!(run.jobs()[GCC], JobState::Failed { failure: 0 });
+    assert_eq!(run.jobs()[JobId(4)], JobState::Skipped { because: GCC });
+}
+
+#[test]
+fn busy_and_connected_time_are_summed_over_slots_and_connections() {
+    let run = Scene::failed().run;
+    let [local, ruby, opal] = [LOCAL, RUBY, OPAL].map(|host| &run.hosts()[host]);
+    assert_eq!((local.built, local.failed, ruby.built, ruby.failed), (1, 0, 1, 1));
+    // hello: 4.7 s to 8 s and 61 s to 101 s.
+    assert_eq!(local.busy, Span::from_millis(3_300 + 40_000));
+    // zlib 3.25 s, gcc 59.8 s until the loss and 59.5 s after it, hello 52 s until the loss.
+    assert_eq!(ruby.busy, Span::from_millis(3_250 + 59_800 + 59_500 + 52_000));
+    // Two slots, 0.1 s to 60 s and 60.5 s to 120 s.
+    assert_eq!(ruby.connected(run.now()), Span::from_millis(2 * (59_900 + 59_500)));
+    assert_eq!((opal.met, opal.connected(run.now())), (false, Span::ZERO));
+}
+
+#[test]
+fn links_count_what_arrived() {
+    let run = Scene::failed().run;
+    let links: Vec<_> = run.transfers().links().map(|(from, to, t)| (from, to, t.bytes, t.failed)).collect();
+    assert_eq!(links, [(Source::Host(RUBY), LOCAL, 5 << 20, 1), (Source::Substituter, LOCAL, 1 << 20, 0)]);
+    assert_eq!(run.transfers().bytes(), 6 << 20);
+}
+
+#[test]
+fn the_critical_path_shrinks_as_its_first_job_runs() {
+    let run = Scene::running().run;
+    let at = |s: u64| run.critical_path(Time(s * 1_000_000)).unwrap();
+    // gcc takes 150 s on ruby, from 60.6 s on; after it curl takes 20 s and the system 1 s.
+    assert_eq!(at(100).jobs, [GCC, JobId(2), JobId(4)]);
+    assert_eq!(at(100).left, Span::from_millis(150_000 - 39_400 + 21_000));
+    // Late: what is left cannot be less than what comes after.
+    assert_eq!(at(10_000).left, Span::from_secs(21));
+    assert!(run.time_left(Time(100_000_000)) >= at(100).left);
+}
+
+#[test]
+fn nothing_is_left_of_a_run_that_is_over() {
+    let run = Scene::failed().run;
+    assert_eq!(run.critical_path(run.now()), None);
+    assert_eq!(run.time_left(run.now()), Span::ZERO);
+}
+
+proptest! {
+    #[test]
+    fn the_counts_are_those_of_the_jobs(steps in vec(entry(), 0..60)) {
+        let mut run = fold(&steps);
+        prop_assert_eq!(run.counts(), recount(&run));
+        prop_assert_eq!(run.counts().total(), run.jobs().len());
+        for (job, _, _) in run.running() {
+            let idle = matches!(run.jobs()[job], JobState::Waiting | JobState::Skipped { .. });
+            prop_assert!(!idle, "{job}");
+        }
+        run.finish(Time(u64::MAX));
+        prop_assert_eq!(run.counts(), recount(&run));
+        prop_assert_eq!(run.counts().active, 0);
+        prop_assert_eq!(run.running().count(), 0);
+    }
+
+    #[test]
+    fn time_never_runs_backwards(steps in vec(entry(), 1..20)) {
+        let latest = steps.iter().map(|step| step.at).max().unwrap_or_default();
+        prop_assert_eq!(fold(&steps).now(), latest);
+    }
+}
