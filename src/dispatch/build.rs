@@ -8,7 +8,7 @@ use super::judge;
 use super::link::Link;
 use crate::base::Span;
 use crate::graph::{JobId, PathId, Workload};
-use crate::nix::aterm::Recipe;
+use crate::nix::{RecipeOutput, parse_drv};
 use crate::nix::wire::{
     BasicDerivation, BuildMode, BuildResult, Client, DrvOutput, LogMessage, SetOptions, Status, Trust, WireError,
 };
@@ -102,9 +102,9 @@ impl BuildContext {
     fn derivation(&self, job: JobId) -> Result<BasicDerivation, String> {
         let job = &self.work.jobs[job];
         let text = std::fs::read(&job.drv).map_err(|e| format!("cannot read {}: {e}", job.drv))?;
-        let recipe = Recipe::parse(&text).map_err(|e| format!("{}: {e}", job.drv))?;
+        let recipe = parse_drv(&text).map_err(|e| format!("{}: {e}", job.drv))?;
         let inputs = job.inputs.iter().map(|&p| self.work.paths[p].path.clone()).collect();
-        let output = |o: crate::nix::aterm::RecipeOutput| DrvOutput {
+        let output = |o: RecipeOutput| DrvOutput {
             name: o.name,
             path: o.path,
             hash_algo: o.hash_algo,
@@ -116,7 +116,7 @@ impl BuildContext {
             platform: recipe.system,
             builder: recipe.builder,
             args: recipe.args,
-            env: recipe.env,
+            env: recipe.env.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
         })
     }
 

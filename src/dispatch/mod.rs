@@ -21,3 +21,11 @@ pub use mux::Mux;
 pub use nix_cli::{EvalOptions, NixCli, NixError};
 pub use session::{Access, Session, Trouble};
 pub use world::RealWorld;
+
+/// Why no further job can succeed on the host that gave this outcome, if it says so.
+fn refusal(outcome: &crate::run::Outcome) -> Option<&str> {
+    match outcome {
+        crate::run::Outcome::HostFailed { message, .. } if judge::is_refusal(message) => Some(message),
+        _ => None,
+    }
+}

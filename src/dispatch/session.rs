@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::link::{self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Target};
-use crate::nix::wire::{Client, Trust, WireError};
+use crate::nix::wire::{Client, Rejected, Trust, WireError};
 
 /// At most so many handshakes at a time per host: sshd begins to drop them at ten (`MaxStartups`).
 const HANDSHAKES: usize = 4;
@@ -83,14 +83,14 @@ impl Access {
             (How::Ssh { .. }, None) => unreachable!("an ssh host is resolved to something"),
         };
         let interrupt = link.interrupt();
-        let client = Client::handshake(link).map_err(|failed| self.explain_handshake(failed))?;
+        let client = Client::try_handshake(link).map_err(|failed| self.explain_handshake(*failed))?;
         if client.trust() == Trust::Untrusted && !self.is_local() {
             return Err(self.untrusted());
         }
         Ok(Session { client, interrupt })
     }
 
-    fn explain_handshake(&self, failed: crate::nix::wire::HandshakeFailure<Link>) -> Trouble {
+    fn explain_handshake(&self, failed: Rejected<Link>) -> Trouble {
         let name = &self.name;
         match failed.error {
             WireError::Unsupported { found, needed, .. } => Trouble {

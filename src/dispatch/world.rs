@@ -133,9 +133,8 @@ impl RealWorld {
             Report::Note(note) => self.pending.push_back(Happening::Note(note)),
             Report::Over { job, attempt, outcome, lost } => {
                 self.running.remove(&(host, slot));
-                if super::refusal(&outcome) && self.hosts[host].state == HostState::Up {
-                    let cause = super::refusal_text(&outcome);
-                    self.lose(host, &Trouble { passing: false, text: cause });
+                if let Some(text) = super::refusal(&outcome).map(str::to_owned) {
+                    self.lose(host, &Trouble { passing: false, text });
                 }
                 self.fact(Event::Finished { job, attempt, outcome });
                 if let Some(trouble) = lost.filter(|_| self.hosts[host].state == HostState::Up) {

@@ -25,6 +25,15 @@ pub struct Client<S> {
     usable: bool,
 }
 
+/// A stream at whose other end nobody speaks the protocol as it should be.
+#[derive(Debug)]
+pub struct Rejected<S> {
+    /// The stream.
+    pub stream: S,
+    /// What went wrong.
+    pub error: WireError,
+}
+
 impl<S: Read + Write> Client<S> {
     /// Greets the daemon at the other end of `stream`.
     ///
@@ -32,8 +41,25 @@ impl<S: Read + Write> Client<S> {
     /// [`WireError::Unsupported`] for a Nix older than 2.4, [`WireError::Protocol`] with what was read
     /// for something that is no Nix daemon, [`WireError::Remote`] when the daemon refuses us.
     pub fn handshake(stream: S) -> Result<Self, WireError> {
-        let mut input = Decoder::new(BufReader::with_capacity(64 << 10, stream));
-        let found = greet(&mut input).map_err(|fault| fault.during(GREETING))?;
+        Self::try_handshake(stream).map_err(|rejected| rejected.error)
+    }
+
+    /// As [`Self::handshake`], but a failure gives the stream back, for its last words.
+    ///
+    /// # Errors
+    /// As [`Self::handshake`].
+    pub fn try_handshake(stream: S) -> Result<Self, Box<Rejected<S>>> {
+        let input = Decoder::new(BufReader::with_capacity(64 << 10, stream));
+        let (version, nix_version, trust) = (OURS, None, Trust::Unknown);
+        let mut client = Self { input, version, nix_version, trust, usable: true };
+        match client.greet() {
+            Ok(()) => Ok(client),
+            Err(error) => Err(Box::new(Rejected { stream: client.into_inner(), error })),
+        }
+    }
+
+    fn greet(&mut self) -> Result<(), WireError> {
+        let found = greet(&mut self.input).map_err(|fault| fault.during(GREETING))?;
         if found.major != OLDEST.major || found < OLDEST {
             return Err(WireError::Unsupported {
                 found,
@@ -41,10 +67,8 @@ impl<S: Read + Write> Client<S> {
                 what: "this program",
             });
         }
-        let version = found.min(OURS);
-        let mut client = Self { input, version, nix_version: None, trust: Trust::Unknown, usable: true };
-        client.introduce().map_err(|fault| fault.during(GREETING))?;
-        Ok(client)
+        self.version = found.min(OURS);
+        self.introduce().map_err(|fault| fault.during(GREETING))
     }
 
     fn introduce(&mut self) -> Result<(), Fault> {
@@ -125,6 +149,11 @@ impl<S> Client<S> {
     /// The stream.
     pub fn get_ref(&self) -> &S {
         self.input.get_ref().get_ref()
+    }
+
+    /// The stream, for what is outside the protocol.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.input.get_mut().get_mut()
     }
 
     /// The stream, without what was read ahead.

@@ -21,7 +21,7 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-pub use client::Client;
+pub use client::{Client, Rejected};
 pub use error::{RemoteError, WireError};
 pub use frames::{Field, LogMessage};
 pub use result::{BuildResult, Status};

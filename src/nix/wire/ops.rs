@@ -22,6 +22,7 @@ pub(super) enum Op {
     NarFromPath = 38,
     QueryMissing = 40,
     AddMultipleToStore = 44,
+    AddBuildLog = 45,
     BuildPathsWithResults = 46,
 }
 

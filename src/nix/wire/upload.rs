@@ -56,6 +56,29 @@ impl<S: Read + Write> Client<S> {
             }
         })
     }
+
+    /// Keeps `log` as the build log of a derivation, where `nix log` finds it.
+    ///
+    /// # Errors
+    /// As [`Self::add_multiple_to_store`]; only trusted users may.
+    pub fn add_build_log(&mut self, drv_path: &str, log: &mut dyn Read) -> Result<(), WireError> {
+        self.guarded("sending a build log", |client| {
+            let mut request = request(Op::AddBuildLog);
+            // The base name, where everything else takes the whole path.
+            request.string(drv_path.rsplit('/').next().unwrap_or(drv_path));
+            let stream = client.input.get_mut().get_mut();
+            stream.write_all(&request.finish())?;
+            let mut frames = Frames { to: stream, frame: Vec::new() };
+            let sent = frames.copy_all(log).and_then(|()| frames.flush());
+            if let Err(Fault::Stream(e)) = sent {
+                return Err(Fault::Stream(e));
+            }
+            send(&mut client.input, &0u64.to_le_bytes())?;
+            frames::until_done(&mut client.input, &mut |_| ())?;
+            client.input.u64()?;
+            sent
+        })
+    }
 }
 
 fn send_all<W: Write>(frames: &mut Frames<'_, W>, uploads: &mut [Upload<'_>]) -> Result<(), Fault> {
@@ -128,6 +151,21 @@ impl<W: Write> Frames<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// All that there is to read.
+    fn copy_all(&mut self, from: &mut dyn Read) -> Result<(), Fault> {
+        loop {
+            let room = (FRAME - self.frame.len()) as u64;
+            match (&mut *from).take(room).read_to_end(&mut self.frame) {
+                Ok(0) => return Ok(()),
+                Ok(_) => self.flush()?,
+                Err(source) => {
+                    let what = "cannot read a build log to send it".to_owned();
+                    return Err(Fault::Local { what, source, in_step: true });
+                }
+            }
+        }
     }
 
     /// Sends what is there. An empty frame would end the request.

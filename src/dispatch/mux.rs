@@ -1,0 +1,110 @@
+//! The multiplexed connections that `nix copy` goes over: one per host, opened when first needed.
+//!
+//! A copy between two builders involves two hosts but has only one `NIX_SSHOPTS`, so the hosts get
+//! aliases of this program's own in an ssh_config of this program's own, which lead to the sockets of
+//! their masters and nowhere else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::link::{Gate, LinkError, Master};
+use super::session::{Access, Trouble};
+use crate::base::Table;
+use crate::fleet::HostId;
+
+/// The connections of a run, closed when this is dropped.
+pub struct Mux {
+    hosts: Table<HostId, Entry>,
+    dir: tempfile::TempDir,
+    /// What the ssh_config says now.
+    sockets: Mutex<BTreeMap<HostId, std::path::PathBuf>>,
+}
+
+struct Entry {
+    access: Arc<Access>,
+    master: Mutex<Option<Master>>,
+    gate: Gate,
+    /// What comes after the host in the store URI.
+    parameters: String,
+}
+
+impl Mux {
+    /// No connection yet.
+    ///
+    /// # Errors
+    /// No temporary directory can be made.
+    pub fn new(hosts: impl IntoIterator<Item = (Arc<Access>, String)>) -> std::io::Result<Self> {
+        let entry = |(access, parameters)| Entry {
+            access,
+            master: Mutex::new(None),
+            gate: Gate::new(1),
+            parameters,
+        };
+        Ok(Self {
+            hosts: hosts.into_iter().map(entry).collect(),
+            dir: tempfile::Builder::new().prefix("drvd-").tempdir()?,
+            sockets: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The store URI of a host, usable as long as its master lives; opens that if need be.
+    ///
+    /// # Errors
+    /// The host cannot be connected to.
+    pub async fn uri(self: &Arc<Self>, host: HostId) -> Result<String, Trouble> {
+        let mux = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || mux.open(host)).await;
+        opened.unwrap_or_else(|e| Err(Trouble { passing: true, text: e.to_string() }))?;
+        Ok(format!("ssh-ng://{}{}", alias(host), self.hosts[host].parameters))
+    }
+
+    /// `NIX_SSHOPTS` for every URI of this mux.
+    pub fn ssh_options(&self) -> String {
+        format!("-F {}", self.dir.path().join("config").display())
+    }
+
+    fn open(&self, host: HostId) -> Result<(), Trouble> {
+        let entry = &self.hosts[host];
+        let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);
+        if master.as_ref().is_some_and(Master::is_alive) {
+            return Ok(());
+        }
+        *master = None;
+        let Some(resolved) = entry.access.resolved()? else {
+            return Err(Trouble { passing: false, text: format!("{} is this machine", entry.access.name()) });
+        };
+        let new = Master::open(&resolved, None, &entry.gate)?;
+        self.publish(host, &new).map_err(|e| LinkError::Config {
+            host: entry.access.name().to_owned(),
+            cause: format!("writing an ssh_config: {e}"),
+        })?;
+        *master = Some(new);
+        Ok(())
+    }
+
+    /// Writes the ssh_config anew, in one step, for copies that are starting just now.
+    fn publish(&self, host: HostId, master: &Master) -> std::io::Result<()> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.insert(host, master.socket());
+        let mut text = String::new();
+        for (host, socket) in sockets.iter() {
+            // Without its master an alias leads nowhere: better no connection than another host's.
+            let _ = writeln!(
+                text,
+                "Host {}\n  ControlPath {}\n  ControlMaster no\n  BatchMode yes\n  ProxyCommand false",
+                alias(*host),
+                socket.display()
+            );
+        }
+        let mut file = tempfile::NamedTempFile::new_in(self.dir.path())?;
+        file.write_all(text.as_bytes())?;
+        file.persist(self.dir.path().join("config"))?;
+        Ok(())
+    }
+}
+
+fn alias(host: HostId) -> String {
+    format!("drvdispatch-{}", host.0)
+}
