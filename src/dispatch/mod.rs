@@ -2,6 +2,8 @@
 //!
 //! Makes no decision about what runs where. Knows nothing of `sim/`.
 
+mod evaluate;
 mod nix_cli;
 
-pub use nix_cli::{EvalOptions, NixCli, NixError};
+pub use evaluate::{Argument, EvalError, Evaluator, Root, read_drv_file};
+pub use nix_cli::{EvalOptions, NixCli, NixError, Stderr};
