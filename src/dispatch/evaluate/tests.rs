@@ -213,3 +213,46 @@ fn agrees_with_the_nix_that_is_here() {
     assert!(chance.starts_with("0:b^out ") && chance.split(' ').count() == 3, "{chance}");
     assert!(!said.iter().any(|line| line.contains("will be built") || line.starts_with("  /")), "{said:?}");
 }
+
+#[test]
+fn evaluates_a_flake_with_the_nix_that_is_here() {
+    let Some(nix) = real_nix("evaluates_a_flake_with_the_nix_that_is_here") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"{ outputs = { self }: let
+        d = name: derivation { inherit name; system = "x"; builder = "/x"; outputs = [ "out" "dev" ]; };
+      in {
+        a = d "a";
+        nixosConfigurations."my.host" = { type.name = "submodule"; config.system.build.toplevel = d "system"; };
+        nixosConfigurations.plain = d "plain";
+        homeConfigurations."me@h" = { activationPackage = d "home"; };
+      }; }"#;
+    std::fs::write(dir.path().join("flake.nix"), text).unwrap();
+    let flake = format!("path:{}", dir.path().canonicalize().unwrap().display());
+    let options = EvalOptions { options: vec![("substitute".into(), "false".into())], ..Default::default() };
+    let evaluate = |fragments: &[&str]| {
+        let mut said = Vec::new();
+        let mut evaluator = Evaluator {
+            nix: &nix,
+            options: &options,
+            store_dir: crate::nix::DEFAULT_STORE_DIR,
+            read_drv: &read_drv_file,
+            stderr: &mut |line| said.push(line.to_owned()),
+        };
+        let argument = |fragment: &&str| Argument::Installable(format!("{flake}#{fragment}"));
+        let roots = evaluator.roots(&fragments.iter().map(argument).collect::<Vec<_>>());
+        Run { roots, calls: Vec::new(), said }
+    };
+    let good = evaluate(&[
+        r#"nixosConfigurations."my.host""#,
+        "nixosConfigurations.plain",
+        r#"homeConfigurations."me@h"^*"#,
+        "a^dev",
+    ]);
+    assert_eq!(shown(&good), "0:system^out 1:plain^out 2:home^dev,out 3:a^dev", "{:?}", good.said);
+    let drv = good.roots.unwrap().remove(3).drv;
+    let shown_json = nix.derivation_show(&[drv.as_str()], &options, &mut |_| ()).unwrap();
+    assert!(String::from_utf8_lossy(&shown_json[0]).contains(drv.base_name()));
+    let bad = evaluate(&["nixosConfigurations.nobody"]);
+    assert!(matches!(bad.roots, Err(EvalError::Nix(NixError::Failed { .. }))));
+    assert!(bad.said.iter().any(|line| line.contains("nixosConfigurations.nobody")), "{:?}", bad.said);
+}
