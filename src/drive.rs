@@ -24,6 +24,8 @@ pub enum Happening {
     Fact(Event),
     /// Something to show.
     Note(Note),
+    /// Nothing but the passing of time, for those who show it.
+    Tick,
 }
 
 /// Looks on: the log, the views.
@@ -34,7 +36,9 @@ pub trait Watch {
     fn order(&mut self, at: Time, order: &Order);
     /// Something to show.
     fn note(&mut self, _at: Time, _note: &Note) {}
-    /// All that followed from one fact has been shown.
+    /// Time has passed.
+    fn tick(&mut self, _at: Time) {}
+    /// All that followed from one fact has been shown, and is about to be carried out.
     fn settled(&mut self, _at: Time) {}
 }
 
@@ -51,14 +55,20 @@ pub fn drive(scheduler: &mut Scheduler, world: &mut dyn World, watch: &mut dyn W
                 watch.note(at, &note);
                 continue;
             }
+            Happening::Tick => {
+                watch.tick(at);
+                continue;
+            }
         };
         watch.event(at, &event);
         scheduler.step(at, &event, &mut orders);
-        for order in orders.drain(..) {
-            watch.order(at, &order);
-            world.obey(at, &order);
+        for order in &orders {
+            watch.order(at, order);
         }
         watch.settled(at);
+        for order in orders.drain(..) {
+            world.obey(at, &order);
+        }
     }
     at
 }

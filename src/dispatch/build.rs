@@ -21,8 +21,8 @@ pub(super) struct BuildContext {
     /// Looked up, never iterated over.
     pub ids: HashMap<String, PathId>,
     /// Nix's own limits, as a second line behind this program's.
-    pub timeout: u64,
-    pub max_silent: u64,
+    pub timeout: u32,
+    pub max_silent: u32,
     pub keep_failed: bool,
     pub mode: BuildMode,
 }
@@ -40,7 +40,7 @@ impl BuildContext {
     /// What the daemon is told at the beginning of a connection, and when `cores` changes.
     pub fn options(&self, cores: u32) -> SetOptions {
         SetOptions {
-            cores: u64::from(cores),
+            cores,
             timeout: self.timeout,
             max_silent: self.max_silent,
             keep_failed: self.keep_failed,

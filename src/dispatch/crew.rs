@@ -109,7 +109,7 @@ impl Crew {
             out: self.inbox.deliveries.0,
         };
         let mut context = BuildContext::new(work);
-        let seconds = |limit: Option<Duration>| limit.map_or(0, |d| d.as_secs());
+        let seconds = |limit: Option<Duration>| limit.map_or(0, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
         context.timeout = seconds(means.limits.total);
         context.max_silent = seconds(means.limits.silent);
         context.keep_failed = means.keep_failed;

@@ -4,6 +4,7 @@
 
 mod build;
 mod crew;
+mod evaluate;
 mod joblog;
 mod judge;
 mod limits;
@@ -16,9 +17,10 @@ mod transfer;
 mod world;
 
 pub use crew::{Crew, Means, Threads};
+pub use evaluate::{Argument, EvalError, Evaluator, Root, read_drv_file};
 pub use limits::Limits;
 pub use mux::Mux;
-pub use nix_cli::{EvalOptions, NixCli, NixError};
+pub use nix_cli::{EvalOptions, NixCli, NixError, Stderr};
 pub use session::{Access, Session, Trouble};
 pub use world::RealWorld;
 

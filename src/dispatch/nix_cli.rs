@@ -261,4 +261,4 @@ fn each_line(mut from: impl io::BufRead, to: Stderr) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -288,9 +288,9 @@ impl SlotWorker {
             let note = match message {
                 LogMessage::Line { text, .. } => {
                     log.line(&text);
-                    Note::LogLine { job, attempt, text }
+                    Note::LogLine { job, text }
                 }
-                LogMessage::SetPhase { phase, .. } => Note::Phase { job, attempt, name: phase },
+                LogMessage::SetPhase { phase, .. } => Note::Phase { job, name: phase },
                 _ => return,
             };
             self.send(Report::Note(note));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, never, select_biased, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, select_biased, unbounded};
 
 use super::build::BuildContext;
 use super::limits::Limits;
@@ -48,6 +48,9 @@ pub(super) enum HostState {
     /// Lost or refused.
     Down,
 }
+
+/// How often whoever shows the run is told that time passes.
+const TICK: Duration = Duration::from_millis(100);
 
 struct Running {
     job: JobId,
@@ -179,8 +182,7 @@ impl RealWorld {
             HostState::Asking => self.lose(host, &trouble),
             HostState::Connecting if all || !trouble.passing => self.lose(host, &trouble),
             HostState::Up => {
-                let note = Note::HostWarning { host, text: trouble.text };
-                self.pending.push_back(Happening::Note(note));
+                self.pending.push_back(Happening::Note(Note::Warning { text: trouble.text }));
             }
             HostState::Connecting | HostState::Down => {}
         }
@@ -243,8 +245,8 @@ impl RealWorld {
     }
 
     /// Waits for a message until `deadline`.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
-        let timeout = deadline.map_or_else(never, |d| after(d.saturating_duration_since(Instant::now())));
+    fn wait(&mut self, deadline: Instant) -> Result<(), RecvTimeoutError> {
+        let timeout = after(deadline.saturating_duration_since(Instant::now()));
         select_biased! {
             recv(self.interrupts) -> _ => self.fact(Event::Interrupted),
             recv(self.letters) -> letter => {
@@ -295,9 +297,12 @@ impl World for RealWorld {
                 continue;
             }
             let look = self.enforce_limits().map(|d| self.zero + d);
-            let until = [deadline, look, self.gather_until].into_iter().flatten().min();
-            if self.wait(until).is_err() && deadline.is_some_and(|d| Instant::now() >= d) {
-                return (self.now(), Happening::Fact(Event::DeadlineReached));
+            let tick = Instant::now() + TICK;
+            let until = [deadline, look, self.gather_until].into_iter().flatten().fold(tick, Instant::min);
+            if self.wait(until).is_err() {
+                let due = deadline.is_some_and(|d| Instant::now() >= d);
+                let what = if due { Happening::Fact(Event::DeadlineReached) } else { Happening::Tick };
+                return (self.now(), what);
             }
         }
     }

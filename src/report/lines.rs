@@ -1,7 +1,7 @@
 //! What a step of the run says in words, the same in every view.
 
 use super::failure::failure_lines;
-use super::note::Note;
+use crate::run::Note;
 use super::state::{Ended, RunState, Transfer};
 use super::text::{clean, one_line};
 use super::units::{bytes, plural};
@@ -115,7 +115,7 @@ fn outcome_lines(
             let what = match fault {
                 HostFault::Connection => "was cut off",
                 HostFault::MissingInputs => "lacks inputs",
-                HostFault::Other => "could not be built",
+                HostFault::Transient | HostFault::Other => "could not be built",
             };
             Line::one(Weight::Notice, format!("{name} {what} on {host}: {}", one_line(message)))
         }

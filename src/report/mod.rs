@@ -1,14 +1,13 @@
 //! Folds of the run's events: the live view, plain lines, JSON, the summary. Decides nothing.
 //!
 //! One fold, [`RunState`], is fed with the log's header, events and orders and with display-only
-//! [`Note`]s; every view draws from it. Views are pure functions of it wherever they can be, so that a
+//! notes; every view draws from it. Views are pure functions of it wherever they can be, so that a
 //! recorded run looks the same as a live one.
 
 mod failure;
 mod json;
 mod lines;
 mod live;
-mod note;
 mod plain;
 mod sink;
 mod state;
@@ -21,9 +20,8 @@ mod units;
 pub use failure::failure_lines;
 pub use json::{BuildResult, Requested, build_results, write_json};
 pub use live::{Live, Look, render};
-pub use note::Note;
 pub use plain::{Detail, Plain};
-pub use sink::{Reporter, Sink, View};
+pub use sink::{Reporter, View};
 pub use state::{
     Counts, CriticalPath, Ended, HostState, JobFailure, JobState, LinkTotals, RunState, Running, Standing,
     Transfer, Transfers,

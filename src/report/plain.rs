@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::lines::{Line, Weight, event_lines, note_lines, order_lines};
-use super::note::Note;
+use crate::run::Note;
 use super::sink::View;
 use super::state::RunState;
 use crate::base::Time;

@@ -1,25 +1,11 @@
-//! Who is told what happens: [`Sink`] on the side of the run, [`View`] on the side of the screen.
+//! Between the run and the screen: [`Reporter`] watches the run, a [`View`] shows it.
 
 use std::sync::Arc;
 
-use super::note::Note;
 use super::state::RunState;
 use crate::base::Time;
-use crate::run::{Event, Header, Order};
-
-/// Takes in a run as it happens.
-pub trait Sink {
-    /// A fact came in.
-    fn event(&mut self, at: Time, event: &Event);
-    /// An order went out.
-    fn order(&mut self, at: Time, order: &Order);
-    /// Something else that is worth showing.
-    fn note(&mut self, at: Time, note: &Note);
-    /// Time has passed. Comes a few times a second, to keep clocks running.
-    fn tick(&mut self, at: Time);
-    /// The run is over; nothing comes after this.
-    fn finish(&mut self, at: Time);
-}
+use crate::drive::Watch;
+use crate::run::{Event, Header, Note, Order};
 
 /// Shows a run. Each call comes after the state has taken in what it tells.
 pub trait View {
@@ -52,13 +38,16 @@ impl Reporter {
         &self.state
     }
 
-    /// The fold, when nothing more comes.
-    pub fn into_state(self) -> RunState {
-        self.state
+    /// The run is over; nothing comes after this.
+    pub fn finish(&mut self, at: Time) {
+        self.state.finish(at);
+        if let Some(view) = &mut self.view {
+            view.finish(&self.state, at);
+        }
     }
 }
 
-impl Sink for Reporter {
+impl Watch for Reporter {
     fn event(&mut self, at: Time, event: &Event) {
         self.state.event(at, event);
         if let Some(view) = &mut self.view {
@@ -84,13 +73,6 @@ impl Sink for Reporter {
         self.state.tick(at);
         if let Some(view) = &mut self.view {
             view.tick(&self.state, at);
-        }
-    }
-
-    fn finish(&mut self, at: Time) {
-        self.state.finish(at);
-        if let Some(view) = &mut self.view {
-            view.finish(&self.state, at);
         }
     }
 }

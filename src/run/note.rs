@@ -1,21 +1,21 @@
-//! What is worth showing but decides nothing, and so is not in the log.
+//! What is shown but decides nothing: facts that the scheduler has no use for.
+//!
+//! Notes are not in the run log; a view must make sense without them.
 
-use super::event::Attempt;
-use super::order::TransferId;
-use crate::fleet::HostId;
 use crate::graph::JobId;
+use super::order::TransferId;
 
-/// Something for the eyes only.
+/// A display-only fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A line of a build's log.
-    LogLine { job: JobId, attempt: Attempt, text: String },
-    /// A build entered a phase.
-    Phase { job: JobId, attempt: Attempt, name: String },
-    /// So many bytes of a transfer have arrived.
+    /// A job wrote a line of build log; without its line end, otherwise as it came.
+    LogLine { job: JobId, text: String },
+    /// A job entered a phase of its build.
+    Phase { job: JobId, name: String },
+    /// Bytes of a transfer that are over so far.
     TransferProgress { transfer: TransferId, bytes: u64 },
-    /// Something about a host that the user should know.
-    HostWarning { host: HostId, text: String },
-    /// Something else that the user should know.
+    /// Something the user should know and may want to remedy.
     Warning { text: String },
+    /// Something the user may want to know.
+    Message { text: String },
 }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use render::{Look, render};
 
 use super::lines::{Line, Weight, event_lines, note_lines, order_lines};
-use super::note::Note;
+use crate::run::Note;
 use super::plain::Detail;
 use super::sink::View;
 use super::state::RunState;

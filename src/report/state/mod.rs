@@ -15,7 +15,7 @@ pub use path::CriticalPath;
 use path::Ranks;
 pub use transfers::{LinkTotals, Transfer, Transfers};
 
-use super::note::Note;
+use crate::run::Note;
 use super::text::clean;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
