@@ -5,9 +5,7 @@ use drvdispatch::base::{Span, Table, Time};
 use drvdispatch::cost::Cost;
 use drvdispatch::drive::{Happening, Watch, World};
 use drvdispatch::fleet::{Host, HostId, LinkSpeed};
-use drvdispatch::graph::{
-    Job, JobId, Origin, PathId, PathSpec, Power, Workload, classes, makespan_bound,
-};
+use drvdispatch::graph::{Job, JobId, Origin, PathId, PathSpec, Power, Workload, classes, makespan_bound};
 use drvdispatch::run::{Event, Order, Outcome};
 use drvdispatch::sched::{JobState, Policy, Scheduler};
 use drvdispatch::sim::{Fault, SimWorld};
@@ -45,7 +43,12 @@ fn host(index: usize, slots: u32, speed: f64) -> Host {
 /// Jobs where job i may need any earlier one; one output each, and one source.
 fn workload(needs: &[Vec<prop::sample::Index>], sizes: &[u64]) -> Workload {
     let mut work = Workload::default();
-    let source = work.paths.push(PathSpec { path: "/nix/store/s".into(), origin: Origin::Home, size: 9, refs: vec![] });
+    let source = work.paths.push(PathSpec {
+        path: "/nix/store/s".into(),
+        origin: Origin::Home,
+        size: 9,
+        refs: vec![],
+    });
     for (i, picks) in needs.iter().enumerate() {
         let mut needs: Vec<JobId> =
             if i == 0 { vec![] } else { picks.iter().map(|p| JobId(p.index(i) as u32)).collect() };
@@ -55,7 +58,8 @@ fn workload(needs: &[Vec<prop::sample::Index>], sizes: &[u64]) -> Workload {
         inputs.insert(0, source);
         let id = JobId(i as u32);
         let path = format!("/nix/store/{i:05}");
-        let output = work.paths.push(PathSpec { path, origin: Origin::Job(id), size: sizes[i], refs: vec![] });
+        let output =
+            work.paths.push(PathSpec { path, origin: Origin::Job(id), size: sizes[i], refs: vec![] });
         work.jobs.push(Job {
             drv: format!("/nix/store/{i:05}.drv"),
             name: format!("job{i}"),
@@ -86,8 +90,11 @@ fn case() -> impl Strategy<Value = Case> {
             any::<bool>(),
         )
             .prop_map(|(needs, sizes, truths, fleet, faults, keep_going)| {
-                let mut hosts: Table<HostId, Host> =
-                    fleet.iter().enumerate().map(|(i, &(slots, speed))| host(i, slots, f64::from(speed) / 2.0)).collect();
+                let mut hosts: Table<HostId, Host> = fleet
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &(slots, speed))| host(i, slots, f64::from(speed) / 2.0))
+                    .collect();
                 hosts[HostId::HOME].slots = hosts[HostId::HOME].slots.max(1);
                 let truth = truths.iter().map(|&(us, _, fail)| (fail > 0).then_some(Span(us))).collect();
                 let estimate = |us: u64, low| if low { Span(us / 3) } else { Span(us * 2) };

@@ -8,10 +8,11 @@ use super::judge;
 use super::link::Link;
 use crate::base::Span;
 use crate::graph::{JobId, PathId, Workload};
-use crate::nix::{RecipeOutput, parse_drv};
 use crate::nix::wire::{
-    BasicDerivation, BuildMode, BuildResult, Client, DrvOutput, LogMessage, SetOptions, Status, Trust, WireError,
+    BasicDerivation, BuildMode, BuildResult, Client, DrvOutput, LogMessage, SetOptions, Status, Trust,
+    WireError,
 };
+use crate::nix::{RecipeOutput, parse_drv};
 use crate::run::{HostFault, Made, Outcome};
 
 /// What all builds of a run have in common.
@@ -104,12 +105,8 @@ impl BuildContext {
         let text = std::fs::read(&job.drv).map_err(|e| format!("cannot read {}: {e}", job.drv))?;
         let recipe = parse_drv(&text).map_err(|e| format!("{}: {e}", job.drv))?;
         let inputs = job.inputs.iter().map(|&p| self.work.paths[p].path.clone()).collect();
-        let output = |o: RecipeOutput| DrvOutput {
-            name: o.name,
-            path: o.path,
-            hash_algo: o.hash_algo,
-            hash: o.hash,
-        };
+        let output =
+            |o: RecipeOutput| DrvOutput { name: o.name, path: o.path, hash_algo: o.hash_algo, hash: o.hash };
         Ok(BasicDerivation {
             outputs: recipe.outputs.into_iter().map(output).collect(),
             input_srcs: inputs,
@@ -139,8 +136,12 @@ impl BuildContext {
         let mut made = Vec::new();
         for &path in &self.work.jobs[job].outputs {
             let Some(info) = client.query_path_info(&self.work.paths[path].path)? else { continue };
-            let mut refs: Vec<PathId> =
-                info.references.iter().filter_map(|r| self.ids.get(r).copied()).filter(|&r| r != path).collect();
+            let mut refs: Vec<PathId> = info
+                .references
+                .iter()
+                .filter_map(|r| self.ids.get(r).copied())
+                .filter(|&r| r != path)
+                .collect();
             refs.sort_unstable();
             made.push(Made { path, size: info.nar_size, refs });
         }

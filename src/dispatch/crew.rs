@@ -32,7 +32,7 @@ pub struct Crew {
     hosts: Table<HostId, HostHandle>,
     inbox: Inbox,
     started: Instant,
-    threads: Vec<JoinHandle<()>>,
+    logs: Logs,
 }
 
 /// What a run needs beside its work.
@@ -52,23 +52,26 @@ pub struct Means {
 impl Crew {
     /// Starts a thread per slot; all connect at once, a few handshakes at a time per host. `logs` is
     /// where build logs go that the local daemon does not take.
-    pub fn start(
-        hosts: Vec<(Arc<Access>, u32)>,
-        connect_timeout: Option<Duration>,
-        logs: PathBuf,
-    ) -> Self {
+    pub fn start(hosts: Vec<(Arc<Access>, u32)>, connect_timeout: Option<Duration>, logs: PathBuf) -> Self {
         let inbox = Inbox::new();
         let started = Instant::now();
         let access: Table<HostId, Arc<Access>> = hosts.iter().map(|(a, _)| Arc::clone(a)).collect();
-        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&access[HostId::HOME]), logs);
-        let mut crew = Self { access, hosts: Table::new(), inbox, started, threads: vec![keeper_thread] };
+        let (keeper, thread) = Keeper::start(Arc::clone(&access[HostId::HOME]), logs);
+        let logs = Logs { keeper: keeper.clone(), thread };
+        let mut crew = Self { access, hosts: Table::new(), inbox, started, logs };
         for (access, slots) in hosts {
             crew.add_host(&access, slots, connect_timeout, &keeper);
         }
         crew
     }
 
-    fn add_host(&mut self, access: &Arc<Access>, slots: u32, connect_timeout: Option<Duration>, keeper: &Keeper) {
+    fn add_host(
+        &mut self,
+        access: &Arc<Access>,
+        slots: u32,
+        connect_timeout: Option<Duration>,
+        keeper: &Keeper,
+    ) {
         let host = HostId::from_index(self.hosts.len());
         let roots = Arc::new(Mutex::new(HashSet::new()));
         let mut handles = Table::new();
@@ -83,23 +86,24 @@ impl Crew {
                 roots: Arc::clone(&roots),
                 tasks,
                 out: self.inbox.letters.0.clone(),
-                logs: Some(keeper.clone()),
+                logs: keeper.clone(),
                 zero: self.started,
                 connect_timeout,
                 session: None,
                 cores: None,
             };
             let _ = sender.send(Task::Connect { epoch: 0 });
-            self.threads.push(std::thread::spawn(move || worker.run()));
+            // Nobody waits for it: it may hang in a connection attempt when the run is over.
+            std::thread::spawn(move || worker.run());
             handles.push(Slot { tasks: sender, shared });
         }
         let state = HostState::Connecting;
         self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected: Vec::new(), failed: 0 });
     }
 
-    /// The world of these hosts and that work; its clock starts now. The threads come with it, to be
-    /// waited for when it is gone.
-    pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Threads) {
+    /// The world of these hosts and that work; its clock starts now. With it come the build logs, to
+    /// be waited for when the run is over.
+    pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Logs) {
         let carrier = Carrier {
             work: Arc::clone(&work),
             hosts: self.access,
@@ -109,7 +113,8 @@ impl Crew {
             out: self.inbox.deliveries.0,
         };
         let mut context = BuildContext::new(work);
-        let seconds = |limit: Option<Duration>| limit.map_or(0, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
+        let seconds =
+            |limit: Option<Duration>| limit.map_or(0, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
         context.timeout = seconds(means.limits.total);
         context.max_silent = seconds(means.limits.silent);
         context.keep_failed = means.keep_failed;
@@ -124,19 +129,21 @@ impl Crew {
             means.limits,
             Instant::now() + GATHER,
         );
-        (world, Threads(self.threads))
+        (world, self.logs)
     }
 }
 
-/// The threads of a run whose world is gone.
-pub struct Threads(Vec<JoinHandle<()>>);
+/// The build logs of a run on their way to where they are kept.
+pub struct Logs {
+    keeper: Keeper,
+    thread: JoinHandle<()>,
+}
 
-impl Threads {
-    /// Waits until every slot has let go of its host and every log is kept.
-    pub fn join(self) {
-        for thread in self.0 {
-            // A panic was printed where it happened.
-            let _ = thread.join();
-        }
+impl Logs {
+    /// Waits until every log is kept.
+    pub fn finish(self) {
+        self.keeper.stop();
+        // A panic was printed where it happened.
+        let _ = self.thread.join();
     }
 }

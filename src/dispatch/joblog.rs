@@ -40,15 +40,15 @@ impl JobLog {
 
 /// Hands finished logs to a thread of its own, so that no slot waits for them.
 #[derive(Clone)]
-pub(super) struct Keeper(Sender<JobLog>);
+pub(super) struct Keeper(Sender<Option<JobLog>>);
 
 impl Keeper {
-    /// Starts the thread. It ends when the last `Keeper` is gone and everything is stored.
+    /// Starts the thread. It ends after [`Self::stop`], when everything before that is stored.
     pub fn start(home: Arc<Access>, fallback: PathBuf) -> (Self, JoinHandle<()>) {
-        let (sender, logs) = unbounded::<JobLog>();
+        let (sender, logs) = unbounded::<Option<JobLog>>();
         let thread = std::thread::spawn(move || {
             let mut store = LogStore { home, session: None, refused: false, fallback };
-            for log in logs {
+            for log in logs.into_iter().map_while(|log| log) {
                 if let Err(e) = store.add(log) {
                     tracing::warn!("a build log could not be kept: {e}");
                 }
@@ -60,9 +60,14 @@ impl Keeper {
     /// Keeps a log, if it says anything.
     pub fn keep(&self, log: JobLog) {
         if !log.empty {
-            // The thread ends only after the last sender.
-            let _ = self.0.send(log);
+            // Nobody listens any more only when the run is over.
+            let _ = self.0.send(Some(log));
         }
+    }
+
+    /// No more logs are to come.
+    pub fn stop(&self) {
+        let _ = self.0.send(None);
     }
 }
 

@@ -101,7 +101,10 @@ mod tests {
     fn statuses_are_told_apart_by_cause() {
         assert_eq!(kind(Status::PermanentFailure, "builder failed with exit code 1"), "Build");
         assert_eq!(
-            kind(Status::PermanentFailure, "a 'x' with features {} is required to build '/nix/store/…', but I am a 'y'"),
+            kind(
+                Status::PermanentFailure,
+                "a 'x' with features {} is required to build '/nix/store/…', but I am a 'y'"
+            ),
             "host: Other"
         );
         assert_eq!(kind(Status::OutputRejected, "hash mismatch in fixed-output derivation"), "HashMismatch");

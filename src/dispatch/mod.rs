@@ -9,19 +9,23 @@ mod joblog;
 mod judge;
 mod limits;
 pub mod link;
+mod load;
 mod mux;
 mod nix_cli;
 mod session;
+mod signals;
 mod slot;
 mod transfer;
 mod world;
 
-pub use crew::{Crew, Means, Threads};
+pub use crew::{Crew, Logs, Means};
 pub use evaluate::{Argument, EvalError, Evaluator, Root, read_drv_file};
 pub use limits::Limits;
+pub use load::{Load, LoadError, graph_from, graph_of, missing_work, whole_work};
 pub use mux::Mux;
 pub use nix_cli::{EvalOptions, NixCli, NixError, Stderr};
 pub use session::{Access, Session, Trouble};
+pub use signals::{EXIT_INTERRUPTED, listen};
 pub use world::RealWorld;
 
 /// Why no further job can succeed on the host that gave this outcome, if it says so.

@@ -36,12 +36,8 @@ impl Mux {
     /// # Errors
     /// No temporary directory can be made.
     pub fn new(hosts: impl IntoIterator<Item = (Arc<Access>, String)>) -> std::io::Result<Self> {
-        let entry = |(access, parameters)| Entry {
-            access,
-            master: Mutex::new(None),
-            gate: Gate::new(1),
-            parameters,
-        };
+        let entry =
+            |(access, parameters)| Entry { access, master: Mutex::new(None), gate: Gate::new(1), parameters };
         Ok(Self {
             hosts: hosts.into_iter().map(entry).collect(),
             dir: tempfile::Builder::new().prefix("drvd-").tempdir()?,

@@ -34,13 +34,26 @@ pub(super) enum Task {
 
 /// What a slot reports.
 pub(super) enum Report {
-    Connected { epoch: u32, nix_version: String },
-    Failed { epoch: u32, trouble: Trouble },
-    Holds { epoch: u32, paths: Vec<crate::graph::PathId> },
+    Connected {
+        epoch: u32,
+    },
+    Failed {
+        epoch: u32,
+        trouble: Trouble,
+    },
+    Holds {
+        epoch: u32,
+        paths: Vec<crate::graph::PathId>,
+    },
     Fact(Event),
     Note(Note),
     /// A build is over; `lost` if the host went with it.
-    Over { job: JobId, attempt: Attempt, outcome: Outcome, lost: Option<Trouble> },
+    Over {
+        job: JobId,
+        attempt: Attempt,
+        outcome: Outcome,
+        lost: Option<Trouble>,
+    },
 }
 
 /// A report with its sender.
@@ -131,7 +144,7 @@ pub(super) struct SlotWorker {
     pub roots: Roots,
     pub tasks: Receiver<Task>,
     pub out: Sender<Letter>,
-    pub logs: Option<super::joblog::Keeper>,
+    pub logs: super::joblog::Keeper,
     /// The run's epoch, for the activity clock.
     pub zero: Instant,
     pub connect_timeout: Option<Duration>,
@@ -155,7 +168,7 @@ impl SlotWorker {
         match task {
             Task::Connect { epoch } => {
                 let report = match self.connect(self.connect_timeout) {
-                    Ok(nix_version) => Report::Connected { epoch, nix_version },
+                    Ok(()) => Report::Connected { epoch },
                     Err(trouble) => Report::Failed { epoch, trouble },
                 };
                 self.send(report);
@@ -176,14 +189,13 @@ impl SlotWorker {
         let _ = self.out.send(Letter { host: self.host, slot: self.slot, report });
     }
 
-    fn connect(&mut self, timeout: Option<Duration>) -> Result<String, Trouble> {
+    fn connect(&mut self, timeout: Option<Duration>) -> Result<(), Trouble> {
         self.drop_session();
         let session = self.access.open(timeout)?;
         self.shared.set_interrupt(Some(session.interrupt.clone()));
-        let version = session.client.nix_version().unwrap_or("").to_owned();
         self.session = Some(session);
         self.cores = None;
-        Ok(version)
+        Ok(())
     }
 
     fn drop_session(&mut self) {
@@ -230,9 +242,9 @@ impl SlotWorker {
         }
         self.send(Report::Fact(Event::Started { job, attempt }));
         let mut log = JobLog::new(&context.work.jobs[job].drv);
-        let result = self.build_on_session(job, attempt, cores, context, &mut log);
-        if let Some(keeper) = self.logs.as_ref().filter(|_| !self.access.is_local()) {
-            keeper.keep(log);
+        let result = self.build_on_session(job, cores, context, &mut log);
+        if !self.access.is_local() {
+            self.logs.keep(log);
         }
         let ended = self.shared.finish();
         let (outcome, broken) = match (result, ended) {
@@ -275,7 +287,6 @@ impl SlotWorker {
     fn build_on_session(
         &mut self,
         job: JobId,
-        attempt: Attempt,
         cores: u32,
         context: &BuildContext,
         log: &mut JobLog,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::Sender;
 use tokio::io::AsyncReadExt;
@@ -214,6 +214,3 @@ impl Carrier {
         (side, format!("nix copy from {from} to {to}: {last}{advice}"))
     }
 }
-
-/// How long a copy may take to end when the run is over.
-pub(super) const WIND_DOWN: Duration = Duration::from_secs(2);

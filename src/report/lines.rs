@@ -1,10 +1,10 @@
 //! What a step of the run says in words, the same in every view.
 
 use super::failure::failure_lines;
-use crate::run::Note;
 use super::state::{Ended, RunState, Transfer};
 use super::text::{clean, one_line};
 use super::units::{bytes, plural};
+use crate::run::Note;
 use crate::run::{Event, HostFault, Order, Outcome, Source};
 
 /// How much a line matters.

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use super::lines::{Line, Weight, event_lines, note_lines, order_lines};
-use crate::run::Note;
 use super::sink::View;
 use super::state::RunState;
 use crate::base::Time;
+use crate::run::Note;
 use crate::run::{Event, Order};
 
 /// How much is said.

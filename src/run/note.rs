@@ -2,8 +2,8 @@
 //!
 //! Notes are not in the run log; a view must make sense without them.
 
-use crate::graph::JobId;
 use super::order::TransferId;
+use crate::graph::JobId;
 
 /// A display-only fact.
 #[derive(Clone, Debug, PartialEq, Eq)]

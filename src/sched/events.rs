@@ -150,7 +150,10 @@ impl Scheduler {
         while let Some(bad) = stack.pop() {
             for i in 0..self.jobs.dependents(bad).len() {
                 let dependent = self.jobs.dependents(bad)[i];
-                if matches!(self.jobs.state(dependent), JobState::Waiting | JobState::Ready | JobState::Unneeded) {
+                if matches!(
+                    self.jobs.state(dependent),
+                    JobState::Waiting | JobState::Ready | JobState::Unneeded
+                ) {
                     self.jobs.set(dependent, JobState::Skipped(job));
                     stack.push(dependent);
                 }

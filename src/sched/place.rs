@@ -101,8 +101,7 @@ impl Scheduler {
         let avoid = &self.tries[job].avoid;
         let up = |h: &&HostId| self.hosts.is_up(**h);
         let spared = self.eligible[job].iter().filter(up).any(|h| !avoid.contains(h));
-        let offers = self
-            .eligible[job]
+        let offers = self.eligible[job]
             .iter()
             .filter(up)
             .filter(|h| !spared || !avoid.contains(h))
@@ -123,7 +122,8 @@ impl Scheduler {
     }
 
     fn offer(&self, at: Time, job: JobId, host: HostId, forecast: &Forecast) -> Option<Offer> {
-        let (seat, &(free, _)) = forecast.slots.iter().enumerate().min_by_key(|(i, (free, _))| (*free, *i))?;
+        let (seat, &(free, _)) =
+            forecast.slots.iter().enumerate().min_by_key(|(i, (free, _))| (*free, *i))?;
         let transfer = self.transfer(host, job);
         let work = self.hosts.work(host, self.estimates[job].median);
         // Inputs travel while the slot is still busy.

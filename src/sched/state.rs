@@ -57,7 +57,11 @@ impl JobState {
     pub fn is_over(self) -> bool {
         matches!(
             self,
-            JobState::Unneeded | JobState::Done | JobState::Failed(_) | JobState::GivenUp | JobState::Skipped(_)
+            JobState::Unneeded
+                | JobState::Done
+                | JobState::Failed(_)
+                | JobState::GivenUp
+                | JobState::Skipped(_)
         )
     }
 
@@ -130,9 +134,7 @@ impl Jobs {
 
     /// The jobs that hold a slot of one host.
     pub fn seated_on(&self, host: HostId) -> impl Iterator<Item = (SlotId, JobId)> + '_ {
-        self.seats
-            .range((host, SlotId(0))..=(host, SlotId(u32::MAX)))
-            .map(|(&(_, slot), &job)| (slot, job))
+        self.seats.range((host, SlotId(0))..=(host, SlotId(u32::MAX))).map(|(&(_, slot), &job)| (slot, job))
     }
 
     /// Ready jobs, best first.

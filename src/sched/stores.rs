@@ -101,7 +101,13 @@ impl Stores {
 
     /// How long until those of `inputs` that the host lacks would be there, estimated: what is on its
     /// way already counts half.
-    pub fn transfer_time(&self, hosts: &Table<HostId, Host>, to: HostId, inputs: &[PathId], overhead: Span) -> Span {
+    pub fn transfer_time(
+        &self,
+        hosts: &Table<HostId, Host>,
+        to: HostId,
+        inputs: &[PathId],
+        overhead: Span,
+    ) -> Span {
         let (mut bytes_in, mut slowest_source, mut any) = (0u64, Span::ZERO, false);
         for &path in inputs.iter().filter(|p| !self.holds(to, **p)) {
             any = true;

@@ -15,6 +15,7 @@ use super::types::{BasicDerivation, BuildMode, Missing, PathInfo, SetOptions, Ve
 pub(super) enum Op {
     EnsurePath = 10,
     AddTempRoot = 11,
+    AddIndirectRoot = 12,
     SetOptions = 19,
     QueryPathInfo = 26,
     QueryValidPaths = 31,
@@ -105,6 +106,17 @@ impl<S: Read + Write> Client<S> {
         let mut request = request(Op::AddTempRoot);
         request.string(path);
         self.call("adding a temporary root", request, &mut silent, |input| input.u64().map(|_| ()))
+    }
+
+    /// Registers the symbolic link at `link` (an absolute path), which leads into the store, as a root
+    /// that lives as long as the link does.
+    ///
+    /// # Errors
+    /// Those of the connection; the link need not exist.
+    pub fn add_indirect_root(&mut self, link: &str) -> Result<(), WireError> {
+        let mut request = request(Op::AddIndirectRoot);
+        request.string(link);
+        self.call("adding a root", request, &mut silent, |input| input.u64().map(|_| ()))
     }
 
     /// Has the daemon substitute `path` unless it is there.

@@ -10,11 +10,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use render::{Look, render};
 
 use super::lines::{Line, Weight, event_lines, note_lines, order_lines};
-use crate::run::Note;
 use super::plain::Detail;
 use super::sink::View;
 use super::state::RunState;
 use crate::base::{Span, Time};
+use crate::run::Note;
 use crate::run::{Event, Order};
 
 /// At most ten pictures a second.

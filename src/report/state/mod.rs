@@ -15,11 +15,11 @@ pub use path::CriticalPath;
 use path::Ranks;
 pub use transfers::{LinkTotals, Transfer, Transfers};
 
-use crate::run::Note;
 use super::text::clean;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::{Job, JobId};
+use crate::run::Note;
 use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
 
 /// Log lines kept per job, for when it fails.
