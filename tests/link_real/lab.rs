@@ -29,9 +29,11 @@ pub fn lab(sshd_extra: &str) -> Option<Lab> {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     for name in ["host_ed25519", "host_rsa", "user", "stranger"] {
-        let kind = if name == "host_rsa" { "rsa" } else { "ed25519" };
+        let kind = if name == "host_rsa" { ["rsa", "-b", "2048"].as_slice() } else { &["ed25519"] };
         let made = Command::new("ssh-keygen")
-            .args(["-q", "-N", "", "-t", kind, "-f"])
+            .args(["-q", "-N", "", "-t"])
+            .args(kind)
+            .arg("-f")
             .arg(at(name))
             .status()
             .unwrap();
@@ -41,6 +43,11 @@ pub fn lab(sshd_extra: &str) -> Option<Lab> {
     script(&at("bin/nix-daemon"), "test \"$1\" = --stdio && exec cat");
     script(&at("bin/failing"), "echo 'error: the store is broken' >&2; exit 3");
     script(&at("bin/noisy"), "head -c 300000 /dev/zero | tr '\\0' x >&2; echo last words >&2; exec cat");
+    script(&at("bin/slow"), "sleep 5; exec cat");
+    // The search path of this test, for the lab's own has a `nix-daemon` that is none.
+    let (path, store) = (std::env::var("PATH").unwrap(), at("store"));
+    let real = format!("PATH='{path}' NIX_REMOTE={} exec nix-daemon \"$@\"", store.display());
+    script(&at("bin/real-nix-daemon"), &real);
     // sshd wants this directory where it runs as root, and only the service makes it.
     if rustix::process::geteuid().is_root() {
         fs::create_dir_all("/run/sshd").unwrap();

@@ -97,9 +97,8 @@ pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, Failure> 
 fn connect(host: &Resolved, timeout: Duration) -> Result<TcpStream, LinkError> {
     let failed = |cause: String, timed_out| LinkError::unreachable(host.name(), &cause, timed_out);
     let family = host.config().get("addressfamily").unwrap_or("any");
-    let wanted = |address: &SocketAddr| match (family, address.ip()) {
-        ("inet", IpAddr::V6(_)) | ("inet6", IpAddr::V4(_)) => false,
-        _ => true,
+    let wanted = |address: &SocketAddr| {
+        !matches!((family, address.ip()), ("inet", IpAddr::V6(_)) | ("inet6", IpAddr::V4(_)))
     };
     let addresses = (host.hostname(), host.port())
         .to_socket_addrs()
@@ -168,7 +167,8 @@ impl Ssh2Stream {
     }
 
     fn poll(&self, outbound: bool, timeout: Duration) -> io::Result<PollFlags> {
-        let interest = if outbound { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        // Not both: with a packet half sent libssh2 reads nothing, so readable would mean spinning.
+        let interest = if outbound { PollFlags::OUT } else { PollFlags::IN };
         poll_one(&self.tcp, interest, timeout)
     }
 
