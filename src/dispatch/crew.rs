@@ -112,7 +112,7 @@ impl Crew {
         let known = Arc::new(Knowledge::new(self.hosts.len()));
         let carrier = Carrier {
             work: Arc::clone(&work),
-            porters: Porters::new(&self.access),
+            porters: Porters::new(Arc::clone(&mux), self.hosts.len()),
             known: Arc::clone(&known),
             roots: self.roots,
             hosts: self.access,

@@ -1,4 +1,4 @@
-//! The multiplexed connections that `nix copy` goes over: one per host, opened when first needed.
+//! The multiplexed connections that transfers go over: one per host, opened when first needed.
 //!
 //! A copy between two builders involves two hosts but has only one `NIX_SSHOPTS`, so the hosts get
 //! aliases of this program's own in an ssh_config of this program's own, which lead to the sockets of
@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::link::{Gate, LinkError, Master};
-use super::session::{Access, Trouble};
+use super::link::{Gate, LinkError, Master, Resolved};
+use super::session::{Access, Session, Trouble};
 use crate::base::Table;
 use crate::fleet::HostId;
 
@@ -51,7 +51,7 @@ impl Mux {
     /// The host cannot be connected to.
     pub async fn uri(self: &Arc<Self>, host: HostId) -> Result<String, Trouble> {
         let mux = Arc::clone(self);
-        let opened = tokio::task::spawn_blocking(move || mux.open(host)).await;
+        let opened = tokio::task::spawn_blocking(move || mux.with_master(host, |_, _| Ok(()))).await;
         opened.unwrap_or_else(|e| Err(Trouble { passing: true, text: e.to_string() }))?;
         Ok(format!("ssh-ng://{}{}", alias(host), self.hosts[host].parameters))
     }
@@ -66,23 +66,43 @@ impl Mux {
         *self.hosts[host].master.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn open(&self, host: HostId) -> Result<(), Trouble> {
-        let entry = &self.hosts[host];
-        let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);
-        if master.as_ref().is_some_and(Master::is_alive) {
-            return Ok(());
+    /// A session with the host's Nix over its shared connection; of this machine, one of its own.
+    ///
+    /// # Errors
+    /// The host cannot be connected to or not be used.
+    pub fn session(&self, host: HostId) -> Result<Session, Trouble> {
+        let access = &self.hosts[host].access;
+        if access.is_local() {
+            return access.open(None);
         }
-        *master = None;
+        let link = self.with_master(host, |master, resolved| Ok(master.link(resolved)?))?;
+        access.shake_hands(link)
+    }
+
+    /// Does something with the host's master, opened anew if need be.
+    fn with_master<T>(
+        &self,
+        host: HostId,
+        work: impl FnOnce(&Master, &Resolved) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let entry = &self.hosts[host];
+        let name = entry.access.name();
         let Some(resolved) = entry.access.resolved()? else {
-            return Err(Trouble { passing: false, text: format!("{} is this machine", entry.access.name()) });
+            return Err(Trouble { passing: false, text: format!("{name} is this machine") });
         };
-        let new = Master::open(&resolved, None, &entry.gate)?;
-        self.publish(host, &new).map_err(|e| LinkError::Config {
-            host: entry.access.name().to_owned(),
-            cause: format!("writing an ssh_config: {e}"),
-        })?;
-        *master = Some(new);
-        Ok(())
+        let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match master.take().filter(Master::is_alive) {
+            Some(open) => open,
+            None => {
+                let new = Master::open(&resolved, None, &entry.gate)?;
+                self.publish(host, &new).map_err(|e| LinkError::Config {
+                    host: name.to_owned(),
+                    cause: format!("writing an ssh_config: {e}"),
+                })?;
+                new
+            }
+        };
+        work(master.insert(open), &resolved)
     }
 
     /// Writes the ssh_config anew, in one step, for copies that are starting just now.

@@ -4,18 +4,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::link::Interrupt;
-use super::session::{Access, Session, Trouble};
+use super::mux::Mux;
+use super::session::{Session, Trouble};
 use crate::base::Table;
 use crate::fleet::HostId;
 
 /// The porters of all hosts. How many a host has at a time is up to those who ask for them.
 pub(super) struct Porters {
-    hosts: Table<HostId, Host>,
-}
-
-struct Host {
-    access: Arc<Access>,
-    state: Mutex<State>,
+    mux: Arc<Mux>,
+    hosts: Table<HostId, Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -36,13 +33,12 @@ pub(super) struct Porter {
 }
 
 impl Porters {
-    pub fn new(access: &Table<HostId, Arc<Access>>) -> Self {
-        let host = |access: &Arc<Access>| Host { access: Arc::clone(access), state: Mutex::default() };
-        Self { hosts: access.rows().iter().map(host).collect() }
+    pub fn new(mux: Arc<Mux>, hosts: usize) -> Self {
+        Self { mux, hosts: (0..hosts).map(|_| Mutex::default()).collect() }
     }
 
     fn state(&self, host: HostId) -> MutexGuard<'_, State> {
-        self.hosts[host].state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hosts[host].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection, or a new one.
@@ -57,7 +53,7 @@ impl Porters {
         });
         let session = match alive {
             Some(session) => session,
-            None => self.hosts[host].access.open(None)?,
+            None => self.mux.session(host)?,
         };
         let mut state = self.state(host);
         state.next += 1;

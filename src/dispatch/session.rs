@@ -82,6 +82,14 @@ impl Access {
             (How::Local(how), _) => link::open_local(how)?,
             (How::Ssh { .. }, None) => unreachable!("an ssh host is resolved to something"),
         };
+        self.shake_hands(link)
+    }
+
+    /// Makes a session of a link to this host, after the same checks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn shake_hands(&self, link: Link) -> Result<Session, Trouble> {
         let interrupt = link.interrupt();
         let client = Client::try_handshake(link).map_err(|failed| self.explain_handshake(*failed))?;
         if client.trust() == Trust::Untrusted && !self.is_local() {

@@ -49,6 +49,8 @@ pub struct Scheduler {
     /// Per job: the hosts that may build it at all.
     eligible: Table<JobId, Vec<HostId>>,
     tries: Table<JobId, Tries>,
+    /// Per job: the host to which inputs were sent ahead for it.
+    sent_ahead: Table<JobId, Option<HostId>>,
     /// Per bound job: why it is where it is.
     expect: Table<JobId, Expectation>,
     phase: Phase,
@@ -104,6 +106,7 @@ impl Scheduler {
             stores: Stores::new(&work, hosts.len()),
             jobs: Jobs::new(&work, Table::filled(work.jobs.len(), Span::ZERO)),
             expect: Table::filled(work.jobs.len(), Expectation::default()),
+            sent_ahead: Table::filled(work.jobs.len(), None),
             tries: Table::filled(work.jobs.len(), Tries::default()),
             home_failures: vec![0; work.paths.len()],
             hosts: Hosts::new(hosts),

@@ -4,6 +4,10 @@
 //! finish first, counting the wait for a slot there, the transfer of what the host lacks and the work
 //! at its speed. If that host has no free slot now the job is only charged to it, so that jobs behind
 //! it in the order see the host as busy and fill others; nothing is bound until a slot is free.
+//!
+//! Among jobs of about the same rank, those whose inputs are already where they finish first choose
+//! before those that would have to bring theirs along: otherwise a job takes the last free slot next
+//! to another one's data, and both pay for a transfer.
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
@@ -21,6 +25,8 @@ struct Offer {
     seat: usize,
     finish: Time,
     expect: Expectation,
+    /// Whether there is no host that has all of the job's inputs.
+    must_move: bool,
 }
 
 /// When each slot of a host is likely to be free; `None` stands for a slot that only looks busy because
@@ -31,31 +37,75 @@ struct Forecast {
     charged: u32,
 }
 
+impl Forecast {
+    fn has_free_slot(&self) -> bool {
+        self.slots.iter().any(|(_, slot)| slot.is_some())
+    }
+
+    /// Takes the slot of an offer, if `really` and if it is free.
+    fn take_if(&mut self, really: bool, offer: Offer) -> Option<SlotId> {
+        let (free, slot) = &mut self.slots[offer.seat];
+        let slot = if really { slot.take() } else { None }?;
+        *free = offer.finish;
+        Some(slot)
+    }
+}
+
 impl Scheduler {
     /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not.
     pub(super) fn place(&mut self, at: Time, out: &mut Vec<Order>) {
         let mut forecasts = self.forecasts(at);
         let window: Vec<JobId> = self.jobs.ready().take(self.policy.window).collect();
-        for job in window {
-            let idle = |f: &Forecast| f.slots.iter().any(|(_, slot)| slot.is_some());
-            let ahead = |(h, f): (HostId, &Forecast)| f.charged < self.prefetch_limit(h);
-            if !forecasts.rows().iter().any(idle) && !forecasts.iter().any(ahead) {
-                break;
-            }
-            let Some(offer) = self.best_offer(at, job, &forecasts) else { continue };
-            let forecast = &mut forecasts[offer.host];
-            match forecast.slots[offer.seat].1.take() {
-                Some(slot) => self.bind(at, job, slot, offer, out),
-                None => {
-                    forecast.charged += 1;
-                    if forecast.charged <= self.prefetch_limit(offer.host) {
-                        self.prefetch(offer.host, job, out);
-                    }
-                }
-            }
-            forecasts[offer.host].slots[offer.seat].0 = offer.finish;
+        let mut rest = window.as_slice();
+        while let Some(&first) = rest.first() {
+            let least = self.jobs.rank(first).scale(1.0 - self.policy.rank_tolerance);
+            let alike = rest.iter().take_while(|&&job| self.jobs.rank(job) >= least).count();
+            let (group, behind) = rest.split_at(alike);
+            self.place_group(at, group, &mut forecasts, out);
+            rest = behind;
         }
         self.start_complete(at, out);
+    }
+
+    /// Places jobs of about the same rank: first those that need nothing brought.
+    fn place_group(
+        &mut self,
+        at: Time,
+        group: &[JobId],
+        forecasts: &mut Table<HostId, Forecast>,
+        out: &mut Vec<Order>,
+    ) {
+        for &job in group {
+            if !forecasts.rows().iter().any(Forecast::has_free_slot) {
+                break;
+            }
+            let Some(offer) = self.best_offer(at, job, forecasts) else { continue };
+            let here = offer.expect.transfer == Span::ZERO;
+            if let Some(slot) = forecasts[offer.host].take_if(here, offer) {
+                self.bind(at, job, slot, offer, out);
+            }
+        }
+        for &job in group {
+            if self.jobs.state(job) != JobState::Ready {
+                continue;
+            }
+            let ahead = |(h, f): (HostId, &Forecast)| f.charged < self.prefetch_limit(h);
+            if !forecasts.rows().iter().any(Forecast::has_free_slot) && !forecasts.iter().any(ahead) {
+                break;
+            }
+            let Some(offer) = self.best_offer(at, job, forecasts) else { continue };
+            let forecast = &mut forecasts[offer.host];
+            if let Some(slot) = forecast.take_if(true, offer) {
+                self.bind(at, job, slot, offer, out);
+                continue;
+            }
+            forecast.slots[offer.seat].0 = offer.finish;
+            forecast.charged += 1;
+            // Sending ahead what may yet be built next to its inputs would be a waste more often than not.
+            if offer.must_move && forecast.charged <= self.prefetch_limit(offer.host) {
+                self.prefetch(offer.host, job, out);
+            }
+        }
     }
 
     fn prefetch_limit(&self, host: HostId) -> u32 {
@@ -107,7 +157,9 @@ impl Scheduler {
             .filter(|h| !spared || !avoid.contains(h))
             .filter_map(|&host| self.offer(at, job, host, &forecasts[host]));
         let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
+        let mut must_move = true;
         for offer in offers {
+            must_move &= offer.expect.transfer > Span::ZERO;
             let key = |o: &Offer| (o.finish, o.expect.transfer, o.host);
             if best.is_none_or(|b| key(&offer) < key(&b)) {
                 second = best.replace(offer);
@@ -117,6 +169,7 @@ impl Scheduler {
         }
         best.map(|mut offer| {
             offer.expect.next_best = second.map(|s| (s.host, s.finish.since(at)));
+            offer.must_move = must_move;
             offer
         })
     }
@@ -129,7 +182,7 @@ impl Scheduler {
         // Inputs travel while the slot is still busy.
         let begin = free.max(at + transfer);
         let expect = Expectation { queue: free.since(at), transfer, work, next_best: None };
-        Some(Offer { host, seat, finish: begin + work, expect })
+        Some(Offer { host, seat, finish: begin + work, expect, must_move: false })
     }
 
     /// Gives a job its slot and asks for the inputs it lacks there.

@@ -14,6 +14,8 @@ pub struct Policy {
     pub cores: u32,
     /// How many ready jobs are looked at in one decision, best rank first.
     pub window: usize,
+    /// Ranks that differ by no more than this part count as alike: estimates are not that good.
+    pub rank_tolerance: f64,
     /// For how many jobs beyond its slots a host gets inputs ahead, at most, per slot.
     pub prefetch: u32,
     /// How often a job may fail for a host's reasons before it is given up.
@@ -34,6 +36,7 @@ impl Default for Policy {
             keep_going: false,
             cores: 0,
             window: 64,
+            rank_tolerance: 0.1,
             prefetch: 1,
             attempts: 3,
             first_retry: Span::from_secs(1),

@@ -81,8 +81,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Sends a job's inputs ahead to a host that is likely to get it. A binding follows later, or not.
+    /// Sends a job's inputs ahead to a host that is likely to get it. A binding follows later, or not;
+    /// but whatever is thought of other hosts meanwhile, no second one is sent the same.
     pub(super) fn prefetch(&mut self, host: HostId, job: JobId, out: &mut Vec<Order>) {
+        let before = self.sent_ahead[job].filter(|&h| self.hosts.is_up(h));
+        if before.is_some_and(|h| h != host) {
+            return;
+        }
+        self.sent_ahead[job] = Some(host);
         let lacking = self.lacking(host, &self.work.jobs[job].inputs);
         // What cannot be had is found out when the job is bound.
         let _ = self.request(host, lacking, Some(job), out);

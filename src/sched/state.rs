@@ -142,6 +142,11 @@ impl Jobs {
         self.ready.iter().map(|&(_, job)| job)
     }
 
+    /// A job's rank.
+    pub fn rank(&self, job: JobId) -> Span {
+        self.rank[job]
+    }
+
     /// How many are waiting or ready.
     pub fn left(&self) -> usize {
         self.left

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::child::{Shared, Tail};
+use super::child::{self, Kind, Shared, Tail};
 use super::error::of_ssh_stderr;
 use super::openssh::{CONNECTED, arguments, options, pinned_options, pinned_text, whole};
-use super::{DEFAULT_TIMEOUT, Gate, LAST_WORDS, LinkError, Resolved};
+use super::{DEFAULT_TIMEOUT, Gate, LAST_WORDS, Link, LinkError, Resolved};
 
 /// A socket path must fit 108 bytes, and ssh adds 17 to it while it listens.
 const LONGEST_DIR: usize = 70;
@@ -108,6 +108,24 @@ impl Master {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("s")
+    }
+
+    /// Starts the host's Nix over this connection: no handshake, and OpenSSH's own ciphers, which are
+    /// faster than libssh2's; for what has many bytes to move.
+    ///
+    /// # Errors
+    /// No ssh can be started. That the connection is gone shows at the first read.
+    pub fn link(&self, host: &Resolved) -> Result<Link, LinkError> {
+        let mut command = Command::new(&host.options().program);
+        command.args(["-T", "-x", "-a", "-S"]).arg(self.socket());
+        // Without its master it must not connect by itself: that is what the socket is for.
+        command.args(options(&["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false"]));
+        command.args(&host.options().args).args(["--", host.name(), &host.command()]);
+        let stream = child::spawn(&mut command, Kind::Ssh).map_err(|error| {
+            LinkError::config(host.name(), &format!("starting {}: {error}", host.options().program.display()))
+        })?;
+        let interrupt = stream.interrupt();
+        Ok(Link::new(Box::new(stream), interrupt, host.name(), &host.program()))
     }
 
     /// Whether the connection still stands, as far as is known here.
