@@ -1,2 +1,7 @@
 //! The `drvdispatch` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    drvdispatch::cli::main()
+}

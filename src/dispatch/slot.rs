@@ -234,11 +234,11 @@ impl SlotWorker {
         }
         self.note_activity();
         // A connection that broke while idle is mended before it counts against anybody.
-        if self.session.is_none() {
-            if let Err(trouble) = self.connect(Some(RECONNECT)) {
-                self.over(job, attempt, lost_outcome(&trouble), Some(trouble));
-                return;
-            }
+        if self.session.is_none()
+            && let Err(trouble) = self.connect(Some(RECONNECT))
+        {
+            self.over(job, attempt, lost_outcome(&trouble), Some(trouble));
+            return;
         }
         self.send(Report::Fact(Event::Started { job, attempt }));
         let mut log = JobLog::new(&context.work.jobs[job].drv);

@@ -38,6 +38,11 @@ impl Reporter {
         &self.state
     }
 
+    /// The fold, when nothing more comes.
+    pub fn into_state(self) -> RunState {
+        self.state
+    }
+
     /// The run is over; nothing comes after this.
     pub fn finish(&mut self, at: Time) {
         self.state.finish(at);

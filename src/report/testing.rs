@@ -4,15 +4,16 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::plain::{Detail, Plain};
-use super::sink::{Reporter, Sink};
-use super::{Note, RunState, View};
+use super::sink::Reporter;
+use super::{RunState, View};
 use crate::base::{Span, Time};
 use crate::cost::Cost;
+use crate::drive::Watch;
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::{Job, JobId, Origin, PathId, PathSpec, Workload};
 use crate::run::{
-    Attempt, Event, Expectation, FORMAT, Failure, Header, HostFault, Made, Order, Outcome, Side, SlotId,
-    Source, Times, TransferId,
+    Attempt, Event, Expectation, FORMAT, Failure, Header, HostFault, Made, Note, Order, Outcome, Side,
+    SlotId, Source, Times, TransferId,
 };
 
 pub const ZLIB: JobId = JobId(0);
@@ -43,6 +44,7 @@ pub fn header() -> Arc<Header> {
         outputs: vec![PathId(n as u32)],
         fixed_output: false,
         prefer_local: false,
+        parallel: false,
     };
     let path = |n: usize| PathSpec {
         path: format!("/nix/store/{n:032}-{}", jobs[n].0),
@@ -197,7 +199,7 @@ fn gcc_log() -> Vec<String> {
     vec!["cc1: out of memory".into(), "\t".into(), "make: *** [all] Error 2".into()]
 }
 
-fn tell(sink: &mut impl Sink, script: Script) {
+fn tell(sink: &mut Reporter, script: Script) {
     for (ms, told) in script {
         let at = Time(ms * 1000);
         match told {

@@ -119,6 +119,7 @@ impl Scheduler {
                 self.stores.forget(host, path);
             }
         }
+        self.tries[job].transient = fault == HostFault::Transient;
         self.retry(job, host, message);
     }
 
@@ -139,6 +140,10 @@ impl Scheduler {
 
     pub(super) fn give_up(&mut self, job: JobId, out: &mut Vec<Order>) {
         let cause = std::mem::take(&mut self.tries[job].last_cause);
+        if self.tries[job].transient {
+            // What fails in the same way wherever it is tried is a build that fails.
+            return self.failed(job, Failure::Build, &cause, out);
+        }
         self.jobs.set(job, JobState::GivenUp);
         self.end_badly(job, Ending::GivenUp { cause }, out);
     }

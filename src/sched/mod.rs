@@ -68,6 +68,8 @@ struct Tries {
     failed: u32,
     avoid: Vec<HostId>,
     last_cause: String,
+    /// The last failure was of the builder itself.
+    transient: bool,
 }
 
 impl Tries {

@@ -46,22 +46,36 @@ impl<'a> SimWorld<'a> {
         truth: &'a Table<JobId, Option<Span>>,
         faults: Vec<Fault>,
     ) -> Self {
+        let mut world = Self::beginning(work, hosts, truth, Vec::new());
+        for host in hosts.ids() {
+            world.connect(Time::ZERO, host);
+        }
+        world.at(Time::ZERO, Event::FleetReady);
+        for fault in &faults {
+            world.at(fault.at, Event::HostLost { host: fault.host, cause: "simulated".to_owned() });
+        }
+        Self { faults, ..world }
+    }
+
+    /// A world that begins with the given facts, `FleetReady` among them: those that a real fleet told.
+    pub fn beginning(
+        work: &'a Workload,
+        hosts: &'a Table<HostId, Host>,
+        truth: &'a Table<JobId, Option<Span>>,
+        facts: Vec<Event>,
+    ) -> Self {
         let mut world = Self {
             work,
             hosts,
             truth,
-            faults,
+            faults: Vec::new(),
             now: Time::ZERO,
             next_seq: 0,
             queue: BinaryHeap::new(),
             events: Vec::new(),
         };
-        for host in hosts.ids() {
-            world.connect(Time::ZERO, host);
-        }
-        world.at(Time::ZERO, Event::FleetReady);
-        for fault in world.faults.clone() {
-            world.at(fault.at, Event::HostLost { host: fault.host, cause: "simulated".to_owned() });
+        for fact in facts {
+            world.at(Time::ZERO, fact);
         }
         world
     }

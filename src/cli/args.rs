@@ -1,0 +1,178 @@
+//! The flags that several verbs share, and what they come to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::dispatch::{Argument, EvalOptions};
+use crate::fleet::FleetOptions;
+
+/// What to build.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "What to build")]
+pub struct What {
+    /// Flake references, attributes of --file, or .drv paths; any may end in ^OUTPUTS
+    #[arg(value_name = "INSTALLABLE")]
+    pub installables: Vec<String>,
+    /// Read attributes from this Nix file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "expr")]
+    pub file: Option<String>,
+    /// Build this attribute of --file or --expr
+    #[arg(short = 'A', long = "attr", value_name = "ATTR")]
+    pub attrs: Vec<String>,
+    /// Read attributes from this Nix expression
+    #[arg(long, value_name = "NIX")]
+    pub expr: Option<String>,
+    /// Take the graph from the JSON of `nix derivation show -r` (`-` for stdin) instead of evaluating
+    #[arg(long, value_name = "JSON")]
+    pub graph: Option<PathBuf>,
+    /// Let the evaluation see the environment
+    #[arg(long)]
+    pub impure: bool,
+    /// Replace a flake input
+    #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], action = clap::ArgAction::Append)]
+    pub override_input: Vec<String>,
+    /// Set a Nix setting
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
+    pub option: Vec<String>,
+    /// Pass a Nix expression as a function argument
+    #[arg(long, num_args = 2, value_names = ["NAME", "NIX"], action = clap::ArgAction::Append)]
+    pub arg: Vec<String>,
+    /// Pass a string as a function argument
+    #[arg(long, num_args = 2, value_names = ["NAME", "STRING"], action = clap::ArgAction::Append)]
+    pub argstr: Vec<String>,
+}
+
+/// Where to build it.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Where to build")]
+pub struct Where {
+    /// Builders in place of Nix's own setting: a list as in nix.conf, or @FILE
+    #[arg(long, value_name = "BUILDERS")]
+    pub builders: Option<String>,
+    /// Use only these hosts: names or globs, `local` for this machine
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
+    pub on: Vec<String>,
+    /// Do not use these hosts
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
+    pub not_on: Vec<String>,
+    /// Use only this machine
+    #[arg(long, conflicts_with_all = ["on", "not_on"])]
+    pub local_only: bool,
+    /// Build derivations whose name matches the glob on this host only
+    #[arg(long, value_name = "PATTERN=HOST", value_parser = pair::<String>)]
+    pub pin: Vec<(String, String)>,
+    /// Slots of a host: jobs at a time
+    #[arg(long, value_name = "HOST=N", value_parser = pair::<u32>)]
+    pub jobs: Vec<(String, u32)>,
+    /// Speed of a host, where 1 is an ordinary one
+    #[arg(long, value_name = "HOST=F", value_parser = pair::<f64>)]
+    pub speed: Vec<(String, f64)>,
+    /// Slots of this machine (`auto`: one per processor; 0: build nothing here)
+    #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs)]
+    pub max_jobs: Option<MaxJobs>,
+    /// Cores for each build; 0 for all of a host's
+    #[arg(long, value_name = "N")]
+    pub cores: Option<u32>,
+    /// Seconds that connecting to a host may take
+    #[arg(long, value_name = "SECONDS")]
+    pub connect_timeout: Option<u64>,
+}
+
+/// `--max-jobs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxJobs {
+    /// One per processor.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+fn max_jobs(text: &str) -> Result<MaxJobs, String> {
+    if text == "auto" {
+        return Ok(MaxJobs::Auto);
+    }
+    text.parse().map(MaxJobs::Number).map_err(|_| "not a number, nor 'auto'".to_owned())
+}
+
+fn pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
+where
+    T::Err: std::fmt::Display,
+{
+    // The last '=': a glob may contain one, a host or a number does not.
+    let (left, right) = text.rsplit_once('=').ok_or("there is no '=' in it")?;
+    if left.is_empty() {
+        return Err("there is nothing before the '='".to_owned());
+    }
+    right.parse().map(|value| (left.to_owned(), value)).map_err(|e| format!("'{right}': {e}"))
+}
+
+fn pairs(flat: &[String]) -> Vec<(String, String)> {
+    flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+}
+
+impl What {
+    /// Positional arguments, then attributes.
+    pub fn arguments(&self) -> Vec<Argument> {
+        let positional = self.installables.iter().cloned().map(Argument::Installable);
+        positional.chain(self.attrs.iter().cloned().map(Argument::Attribute)).collect()
+    }
+
+    /// What Nix is passed for evaluation.
+    pub fn eval_options(&self) -> EvalOptions {
+        EvalOptions {
+            file: self.file.clone(),
+            expr: self.expr.clone(),
+            impure: self.impure,
+            override_inputs: pairs(&self.override_input),
+            options: pairs(&self.option),
+            args: pairs(&self.arg),
+            argstrs: pairs(&self.argstr),
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl Where {
+    /// What the fleet is chosen by; `processors` are this machine's.
+    pub fn fleet_options(&self, processors: u32) -> FleetOptions {
+        FleetOptions {
+            on: self.on.clone(),
+            not_on: self.not_on.clone(),
+            local_only: self.local_only,
+            jobs: self.jobs.clone(),
+            speed: self.speed.clone(),
+            pins: self.pin.clone(),
+            max_jobs: self.max_jobs.map(|jobs| match jobs {
+                MaxJobs::Auto => processors,
+                MaxJobs::Number(n) => n,
+            }),
+            cores_local: processors,
+        }
+    }
+
+    /// How long connecting to a host may take.
+    pub fn connect_timeout(&self, nix: u64) -> Option<Duration> {
+        self.connect_timeout.or((nix > 0).then_some(nix)).map(Duration::from_secs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_cut_at_the_last_equals_sign() {
+        assert_eq!(pair::<u32>("h=3"), Ok(("h".into(), 3)));
+        assert_eq!(pair::<String>("a=b*=h"), Ok(("a=b*".into(), "h".into())));
+        assert!(pair::<u32>("h").is_err() && pair::<u32>("=3").is_err() && pair::<u32>("h=x").is_err());
+    }
+
+    #[test]
+    fn max_jobs_is_a_number_or_auto() {
+        assert_eq!(max_jobs("auto"), Ok(MaxJobs::Auto));
+        assert_eq!(max_jobs("0"), Ok(MaxJobs::Number(0)));
+        assert!(max_jobs("-1").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! `drvdispatch build`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use crossbeam::channel::Receiver;
+
+use super::args::{What, Where};
+use super::error::{CliError, exit_code};
+use super::outcome::{self, Results};
+use super::prepare::{self, Prepared};
+use super::setup::{Setup, state_dir};
+use super::watch::Watcher;
+use crate::cost;
+use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
+use crate::drive::drive;
+use crate::fleet::HostId;
+use crate::records::RunsDir;
+use crate::report::{Detail, Live, Plain, View};
+use crate::run::{FORMAT, Header};
+use crate::sched::{Policy, Scheduler};
+
+/// Build derivations on several machines at once
+#[derive(Args, Debug, Clone)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    results: Results,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "How to build")]
+struct How {
+    /// Go on with what does not depend on a failed build
+    #[arg(short, long)]
+    keep_going: bool,
+    /// Leave the build directories of failed builds, on the hosts where they failed
+    #[arg(short = 'K', long)]
+    keep_failed: bool,
+    /// End a build after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// End a build that prints nothing for so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    max_silent_time: Option<u64>,
+    /// Only say what would be built and fetched
+    #[arg(long)]
+    dry_run: bool,
+    /// Show the build logs as they come
+    #[arg(short = 'L', long)]
+    print_build_logs: bool,
+    /// Show failures and results only
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl How {
+    fn limits(&self, setup: &Setup) -> Limits {
+        let limit = |given: Option<u64>, nix: u64| {
+            Some(given.unwrap_or(nix)).filter(|s| *s > 0).map(Duration::from_secs)
+        };
+        Limits {
+            total: limit(self.timeout, setup.config.timeout),
+            silent: limit(self.max_silent_time, setup.config.max_silent_time),
+        }
+    }
+
+    fn view(&self) -> Box<dyn View + Send> {
+        let detail = Detail { logs: self.print_build_logs, quiet: self.quiet };
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if std::io::stderr().is_terminal() && !self.quiet && !dumb {
+            Box::new(Live::stderr(detail))
+        } else {
+            Box::new(Plain::new(std::io::stderr(), detail))
+        }
+    }
+}
+
+/// Runs the verb; the exit code.
+///
+/// # Errors
+/// drvdispatch itself could not do its part. A failed build is no error but an exit code.
+pub fn run(args: &BuildArgs) -> Result<u8, CliError> {
+    let runtime = prepare::runtime()?;
+    let interrupts = listen(runtime.handle(), || {
+        // A cursor that the live view hid must not stay hidden.
+        let _ = console::Term::stderr().show_cursor();
+    })
+    .map_err(CliError::io("listening for signals"))?;
+    let code = with_runtime(args, &runtime, interrupts.clone());
+    // Blocking helpers may hang in a connection attempt; nothing waits for them.
+    runtime.shutdown_background();
+    match code {
+        // Nix, in the same process group, was ended by the same Ctrl-C.
+        Err(_) if interrupts.try_recv().is_ok() => Ok(EXIT_INTERRUPTED),
+        code => code,
+    }
+}
+
+fn with_runtime(
+    args: &BuildArgs,
+    runtime: &tokio::runtime::Runtime,
+    interrupts: Receiver<()>,
+) -> Result<u8, CliError> {
+    let options = args.what.eval_options();
+    let mut say = |line: &str| eprintln!("{line}");
+    let setup = Setup::new(&args.place, &options, &mut say)?;
+    if args.how.dry_run {
+        let prepared = prepare::load(&setup, &args.what, &mut say)?;
+        outcome::print_missing(&prepared);
+        return args.results.print_only(&prepared).map(|()| 0);
+    }
+    // Connecting and evaluating take their time at the same time.
+    let timeout = args.place.connect_timeout(setup.config.connect_timeout);
+    let crew = Crew::start(prepare::slots(&setup), timeout, state_dir().join("logs"));
+    let prepared = prepare::load(&setup, &args.what, &mut say)?;
+    if !interrupts.is_empty() {
+        return Ok(EXIT_INTERRUPTED);
+    }
+    let means = Means {
+        nix: PathBuf::from("nix"),
+        runtime: runtime.handle().clone(),
+        interrupts,
+        limits: args.how.limits(&setup),
+        keep_failed: args.how.keep_failed || setup.config.keep_failed,
+    };
+    dispatch(args, &setup, prepared, crew, means)
+}
+
+fn dispatch(
+    args: &BuildArgs,
+    setup: &Setup,
+    mut prepared: Prepared,
+    crew: Crew,
+    means: Means,
+) -> Result<u8, CliError> {
+    let work = std::mem::take(&mut prepared.work);
+    let eligible = setup.eligible(&work)?;
+    let estimates = cost::estimate(&work);
+    let policy = Policy {
+        keep_going: args.how.keep_going || setup.config.keep_going,
+        cores: args.place.cores.unwrap_or(setup.config.cores),
+        ..Policy::default()
+    };
+    let header = Arc::new(Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: prepare::unix_now(),
+        command: std::env::args().collect(),
+        workload: work.clone(),
+        hosts: setup.fleet.hosts.clone(),
+        estimates: estimates.clone(),
+        policy: serde_json::to_value(&policy).unwrap_or_default(),
+    });
+    let classes = setup.classes(&work, &eligible);
+    let mut scheduler = Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible, policy);
+    let (mut world, logs) = crew.into_world(Arc::new(work), Arc::new(setup.mux()?), means);
+    let runs = RunsDir::of_user();
+    let mut watcher = Watcher::begin(runs.as_ref().ok(), &header, Some(args.how.view()));
+    let end = drive(&mut scheduler, &mut world, &mut watcher);
+    let interrupted = watcher.interrupted();
+    drop(world);
+    let state = watcher.finish(end);
+    logs.finish();
+    outcome::print_summary(&state, &classes, args.how.quiet);
+    let verdict = scheduler.verdict();
+    outcome::print_endings(&verdict, &header, &setup.fleet.hosts[HostId::HOME].name);
+    args.results.deliver(&mut prepared, &verdict, &header, &state)?;
+    Ok(if interrupted { EXIT_INTERRUPTED } else { exit_code(&verdict) })
+}

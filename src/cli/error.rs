@@ -1,0 +1,109 @@
+//! What ends a command, as a message and an exit code.
+
+use crate::dispatch::{EvalError, LoadError, NixError};
+use crate::fleet::{FleetError, NoHost};
+use crate::nix::MachinesError;
+use crate::run::Failure;
+use crate::sched::{Ending, Verdict};
+
+/// drvdispatch's own failures; a failed build is none.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Evaluation. Nix has said what was wrong.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// Running Nix.
+    #[error(transparent)]
+    Nix(#[from] NixError),
+    /// Reading the graph, asking what is missing.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The `builders` setting.
+    #[error(transparent)]
+    Machines(#[from] MachinesError),
+    /// Options about hosts.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// Derivations that nobody can build.
+    #[error("{}", no_host(.0))]
+    NoHost(Vec<NoHost>),
+    /// ssh's options.
+    #[error(transparent)]
+    Link(#[from] crate::dispatch::link::LinkError),
+    /// Reading or writing something.
+    #[error("{what}: {cause}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    /// An I/O error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> CliError {
+        let what = what.into();
+        move |cause| CliError::Io { what, cause }
+    }
+}
+
+fn no_host(refusals: &[NoHost]) -> String {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = refusals.iter().take(SHOWN).map(ToString::to_string).collect();
+    if refusals.len() > SHOWN {
+        lines.push(format!("(and {} more derivations)", refusals.len() - SHOWN));
+    }
+    lines.join("\n")
+}
+
+/// The exit code of a run, after Nix's `status-build-failure`: 100 with a bit for each kind of failure,
+/// or-combined. A run that failed for other reasons is 1.
+pub fn exit_code(verdict: &Verdict) -> u8 {
+    let bit = |ending: &Ending| match ending {
+        Ending::GivenUp { .. } => 0,
+        Ending::Failed { failure, .. } => match failure {
+            Failure::Build | Failure::LogLimit => 0x64,
+            Failure::TimedOut => 0x65,
+            Failure::HashMismatch => 0x66,
+            Failure::NotDeterministic => 0x68,
+        },
+    };
+    let code = verdict.endings.iter().map(|(_, ending)| bit(ending)).fold(0, |a, b| a | b);
+    match code {
+        0 if verdict.endings.is_empty() && verdict.missing.is_empty() => 0,
+        0 => 1,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{JobId, PathId};
+
+    fn code(failures: &[Failure]) -> u8 {
+        let ending = |&failure| (JobId(0), Ending::Failed { failure, message: String::new() });
+        exit_code(&Verdict { endings: failures.iter().map(ending).collect(), ..Verdict::default() })
+    }
+
+    #[test]
+    fn codes_are_those_of_nix_and_combine() {
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[Failure::Build]), 100);
+        assert_eq!(code(&[Failure::TimedOut]), 101);
+        assert_eq!(code(&[Failure::HashMismatch]), 102);
+        assert_eq!(code(&[Failure::NotDeterministic]), 104);
+        assert_eq!(code(&[Failure::TimedOut, Failure::HashMismatch, Failure::Build]), 103);
+    }
+
+    #[test]
+    fn a_lost_host_is_never_a_failed_build() {
+        let ending = (JobId(0), Ending::GivenUp { cause: String::new() });
+        assert_eq!(exit_code(&Verdict { endings: vec![ending], ..Verdict::default() }), 1);
+        assert_eq!(exit_code(&Verdict { missing: vec![PathId(0)], ..Verdict::default() }), 1);
+    }
+}

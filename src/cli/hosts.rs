@@ -1,0 +1,138 @@
+//! `drvdispatch hosts` and `drvdispatch hosts check`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+
+use super::args::Where;
+use super::error::CliError;
+use super::setup::Setup;
+use crate::base::Table;
+use crate::dispatch::{Access, EvalOptions, Trouble};
+use crate::fleet::HostId;
+use crate::nix::wire::Trust;
+
+/// Show the fleet as a run would see it
+#[derive(Args, Debug)]
+pub struct HostsArgs {
+    #[command(subcommand)]
+    verb: Option<HostsVerb>,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Subcommand, Debug)]
+enum HostsVerb {
+    /// Connect to each host and say whether it can be used, and what to do if not
+    Check {
+        #[command(flatten)]
+        place: Box<Where>,
+    },
+}
+
+/// Runs the verb; the exit code is 1 if a host cannot be used.
+///
+/// # Errors
+/// The fleet cannot be worked out.
+pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
+    let (check, place) = match &args.verb {
+        Some(HostsVerb::Check { place }) => (true, place.as_ref()),
+        None => (false, &args.place),
+    };
+    let setup = Setup::new(place, &EvalOptions::default(), &mut |line| eprintln!("{line}"))?;
+    if check {
+        let timeout = place.connect_timeout(setup.config.connect_timeout);
+        return Ok(u8::from(!check_all(&setup, timeout)));
+    }
+    print!("{}", table(&setup));
+    Ok(0)
+}
+
+fn table(setup: &Setup) -> String {
+    let mut rows = vec![["host", "slots", "speed", "systems", "features"].map(str::to_owned)];
+    for host in setup.fleet.hosts.rows() {
+        let mandatory =
+            |x: &String| if host.mandatory.contains(x) { format!("{x} (mandatory)") } else { x.clone() };
+        let features: Vec<String> = host.features.iter().map(mandatory).collect();
+        rows.push([
+            host.name.clone(),
+            host.slots.to_string(),
+            host.speed.to_string(),
+            host.systems.join(","),
+            features.join(","),
+        ]);
+    }
+    columns(&rows)
+}
+
+/// Rows in columns; the last one is as wide as it likes.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// What was learned of a host that can be used.
+struct Answer {
+    took: Duration,
+    nix: String,
+    protocol: String,
+    trust: Trust,
+}
+
+fn check_all(setup: &Setup, timeout: Option<Duration>) -> bool {
+    let access: &Table<HostId, Arc<Access>> = &setup.access;
+    let answers: Vec<Result<Answer, Trouble>> = std::thread::scope(|scope| {
+        let ask = |access: &Arc<Access>| {
+            let access = Arc::clone(access);
+            scope.spawn(move || check(&access, timeout))
+        };
+        let threads: Vec<_> = access.rows().iter().map(ask).collect();
+        let gone = || Trouble { passing: true, text: "the check itself failed".to_owned() };
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(gone()))).collect()
+    });
+    let mut good = true;
+    for (host, answer) in setup.fleet.hosts.rows().iter().zip(&answers) {
+        let name = &host.name;
+        match answer {
+            Ok(answer) => println!("{name}: {}", praise(answer, host.slots, name == "local")),
+            Err(trouble) => {
+                good = false;
+                println!("{name}: cannot be used: {trouble}");
+            }
+        }
+    }
+    good
+}
+
+fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> {
+    let began = Instant::now();
+    let session = access.open(timeout)?;
+    let client = &session.client;
+    Ok(Answer {
+        took: began.elapsed(),
+        nix: client.nix_version().unwrap_or("of unknown version").to_owned(),
+        protocol: client.protocol().to_string(),
+        trust: client.trust(),
+    })
+}
+
+fn praise(answer: &Answer, slots: u32, local: bool) -> String {
+    let trust = match (answer.trust, local) {
+        (Trust::Trusted, _) => "trusts this user",
+        (Trust::Unknown, _) => "does not say whether it trusts this user",
+        (Trust::Untrusted, true) => {
+            "does not trust this user: results of other hosts need signatures, or add \
+             `extra-trusted-users` to /etc/nix/nix.conf"
+        }
+        (Trust::Untrusted, false) => "does not trust this user",
+    };
+    let slots = if slots == 0 { ", builds nothing (0 slots)" } else { "" };
+    let ms = answer.took.as_millis();
+    format!("ok, Nix {} (protocol {}), {trust}{slots}, answered in {ms} ms", answer.nix, answer.protocol)
+}

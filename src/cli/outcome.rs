@@ -1,0 +1,190 @@
+//! What is left when a run is over: links, paths, JSON on stdout; summary and endings on stderr.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::error::CliError;
+use super::prepare::Prepared;
+use crate::base::{Span, Table};
+use crate::dispatch::Root;
+use crate::graph::{Class, JobId, Origin, makespan_bound};
+use crate::report::{JobState, Requested, RunState, Summary, build_results, bytes, plural, write_json};
+use crate::run::Header;
+use crate::sched::{Ending, Verdict};
+
+/// What to do with the results.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Results")]
+pub struct Results {
+    /// Name of the links to the results
+    #[arg(short, long, value_name = "PATH", default_value = "result")]
+    out_link: PathBuf,
+    /// Make no links
+    #[arg(long)]
+    no_link: bool,
+    /// Print the store paths of the results
+    #[arg(long)]
+    print_out_paths: bool,
+    /// Print the results as JSON, as `nix build --json` does
+    #[arg(long)]
+    json: bool,
+}
+
+impl Results {
+    /// Makes the links and prints what was asked for, of the roots that are complete.
+    ///
+    /// # Errors
+    /// A link cannot be made, or stdout not be written to.
+    pub fn deliver(
+        &self,
+        prepared: &mut Prepared,
+        verdict: &Verdict,
+        header: &Header,
+        state: &RunState,
+    ) -> Result<(), CliError> {
+        let missing: Vec<&str> =
+            verdict.missing.iter().map(|&p| header.workload.paths[p].path.as_str()).collect();
+        let complete = |root: &&Root| !root.outputs.iter().any(|(_, path)| missing.contains(&path.as_str()));
+        let roots: Vec<Root> = prepared.roots.iter().filter(complete).cloned().collect();
+        if !self.no_link && verdict.missing.is_empty() {
+            for (link, path) in links(&self.out_link, &roots) {
+                make_link(prepared, &link, &path)?;
+            }
+        }
+        if self.json && !verdict.missing.is_empty() {
+            return Ok(());
+        }
+        self.print(&roots, &build_results(&requested(&roots), state))
+    }
+
+    /// Prints what would be the results.
+    ///
+    /// # Errors
+    /// stdout cannot be written to.
+    pub fn print_only(&self, prepared: &Prepared) -> Result<(), CliError> {
+        let unbuilt = |r: Requested| crate::report::BuildResult {
+            drv_path: r.drv,
+            outputs: r.outputs,
+            start_time: None,
+            stop_time: None,
+        };
+        let results: Vec<_> = requested(&prepared.roots).into_iter().map(unbuilt).collect();
+        self.print(&prepared.roots, &results)
+    }
+
+    fn print(&self, roots: &[Root], results: &[crate::report::BuildResult]) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        let written = if self.json {
+            write_json(results, &mut out)
+        } else if self.print_out_paths {
+            let paths = roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| path);
+            paths.into_iter().try_for_each(|path| writeln!(out, "{path}")).and_then(|()| out.flush())
+        } else {
+            Ok(())
+        };
+        written.map_err(CliError::io("writing the results to stdout"))
+    }
+}
+
+fn requested(roots: &[Root]) -> Vec<Requested> {
+    let outputs = |root: &Root| -> BTreeMap<String, String> {
+        root.outputs.iter().map(|(name, path)| (name.clone(), path.to_string())).collect()
+    };
+    roots.iter().map(|root| Requested { drv: root.drv.to_string(), outputs: outputs(root) }).collect()
+}
+
+/// `result`, `result-dev`; from the second root on `result-1`, `result-1-dev`, as Nix names them.
+fn links(base: &Path, roots: &[Root]) -> Vec<(PathBuf, String)> {
+    let mut links = Vec::new();
+    for (i, root) in roots.iter().enumerate() {
+        for (output, path) in &root.outputs {
+            let mut link = base.as_os_str().to_owned();
+            if i > 0 {
+                link.push(format!("-{i}"));
+            }
+            if output != "out" {
+                link.push(format!("-{output}"));
+            }
+            links.push((PathBuf::from(link), path.to_string()));
+        }
+    }
+    links
+}
+
+/// Makes a link in one step over an older one and registers it as a root.
+fn make_link(prepared: &mut Prepared, link: &Path, path: &str) -> Result<(), CliError> {
+    let failed = |cause| CliError::Io { what: format!("making the link {}", link.display()), cause };
+    let link = std::path::absolute(link).map_err(failed)?;
+    if link.symlink_metadata().is_ok_and(|m| !m.file_type().is_symlink()) {
+        let cause = std::io::Error::other("there is a file of that name that is no link; move it away");
+        return Err(failed(cause));
+    }
+    let mut name = link.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    std::os::unix::fs::symlink(path, &name).map_err(failed)?;
+    if let Err(cause) = std::fs::rename(&name, &link) {
+        let _ = std::fs::remove_file(&name);
+        return Err(failed(cause));
+    }
+    if let Some(session) = &mut prepared.session {
+        let registered = session.client.add_indirect_root(&link.to_string_lossy());
+        registered.map_err(|e| failed(std::io::Error::other(e.to_string())))?;
+    }
+    Ok(())
+}
+
+/// What `--dry-run` has to say.
+pub fn print_missing(prepared: &Prepared) {
+    let work = &prepared.work;
+    if !work.jobs.is_empty() {
+        eprintln!("{} will be built:", plural(work.jobs.len(), "derivation"));
+        work.jobs.rows().iter().for_each(|job| eprintln!("  {}", job.drv));
+    }
+    let fetched: Vec<_> = work.paths.rows().iter().filter(|p| p.origin == Origin::Substituter).collect();
+    if !fetched.is_empty() {
+        let (what, size) = (plural(fetched.len(), "path"), bytes(prepared.download));
+        eprintln!("{what} will be fetched ({size} download):");
+        fetched.iter().for_each(|p| eprintln!("  {}", p.path));
+    }
+}
+
+/// What the run came to, measured by the time that each build really took.
+pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
+    let header = state.header();
+    if header.workload.jobs.is_empty() {
+        return;
+    }
+    let cost: Table<JobId, Span> = state
+        .jobs()
+        .rows()
+        .iter()
+        .map(|job| match job {
+            JobState::Built { host, times, .. } => times.wall.scale(header.hosts[*host].speed),
+            _ => Span::ZERO,
+        })
+        .collect();
+    let bound = makespan_bound(&header.workload, &cost, classes);
+    let summary = Summary::of(state, Some(bound));
+    if quiet {
+        eprintln!("{}", summary.closing_line());
+    } else {
+        eprint!("{}", summary.text());
+    }
+}
+
+/// What went wrong without a build having failed; failed builds were shown when they failed.
+pub fn print_endings(verdict: &Verdict, header: &Header, home: &str) {
+    for (job, ending) in &verdict.endings {
+        if let Ending::GivenUp { cause } = ending {
+            eprintln!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
+        }
+    }
+    if verdict.endings.is_empty() {
+        for &path in &verdict.missing {
+            eprintln!("error: {} did not reach {home}", header.workload.paths[path].path);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What every verb begins with: this machine's Nix, its configuration, the hosts and how to reach them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::Where;
+use super::error::CliError;
+use crate::base::Table;
+use crate::dispatch::link::{LocalNix, SshOptions, Target};
+use crate::dispatch::{Access, EvalOptions, Mux, NixCli};
+use crate::fleet::{Fleet, HostId};
+use crate::graph::{JobId, Power, Workload, classes};
+use crate::nix::{Machine, NixConfig, parse_machines};
+
+/// Nix and the hosts of a run.
+pub struct Setup {
+    /// The command.
+    pub nix: NixCli,
+    /// Its configuration.
+    pub config: NixConfig,
+    /// The hosts.
+    pub fleet: Fleet,
+    /// How to reach each.
+    pub access: Table<HostId, Arc<Access>>,
+}
+
+impl Setup {
+    /// Asks Nix for its configuration and works out the fleet. Warnings go to `warn`.
+    ///
+    /// # Errors
+    /// Nix does not work, or the hosts asked for are not there.
+    pub fn new(place: &Where, options: &EvalOptions, warn: &mut dyn FnMut(&str)) -> Result<Setup, CliError> {
+        let nix = NixCli::detect(Path::new("nix"))?;
+        let config = nix.config(options, warn)?;
+        let builders = place.builders.as_deref().unwrap_or(&config.builders);
+        let machines = parse_machines(builders, &config.system, &mut |path| std::fs::read_to_string(path))?;
+        machines.warnings.iter().for_each(|w| warn(&format!("warning: {w}")));
+        if let (true, [missing, ..]) = (place.builders.is_some(), machines.missing.as_slice()) {
+            let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(CliError::Io { what: format!("--builders: {}", missing.display()), cause });
+        }
+        let processors =
+            std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        let fleet = Fleet::choose(&config, machines.list, &place.fleet_options(processors))?;
+        let ssh = SshOptions::from_env()?;
+        let access = fleet
+            .machines
+            .iter()
+            .map(|(host, machine)| {
+                let access = match machine {
+                    None => Access::local(LocalNix::from_env()),
+                    Some(machine) => Access::ssh(&fleet.hosts[host].name, target(machine)?, ssh.clone()),
+                };
+                Ok(Arc::new(access))
+            })
+            .collect::<Result<Table<_, _>, CliError>>()?;
+        Ok(Setup { nix, config, fleet, access })
+    }
+
+    /// The shared connections for `nix copy`, none of them open yet.
+    ///
+    /// # Errors
+    /// There is no place for temporary files.
+    pub fn mux(&self) -> Result<Mux, CliError> {
+        let hosts = self.fleet.machines.iter().map(|(host, machine)| {
+            (Arc::clone(&self.access[host]), machine.as_ref().map_or_else(String::new, copy_parameters))
+        });
+        Mux::new(hosts).map_err(CliError::io("preparing shared connections"))
+    }
+
+    /// For each job the hosts that can build it.
+    ///
+    /// # Errors
+    /// Some job can be built by none.
+    pub fn eligible(&self, work: &Workload) -> Result<Table<JobId, Vec<HostId>>, CliError> {
+        let mut refusals = Vec::new();
+        let mut eligible = Table::new();
+        for (_, job) in work.jobs.iter() {
+            let can = |h: &HostId| self.fleet.can_build(&job.name, &job.system, &job.features, *h).is_ok();
+            let hosts: Vec<HostId> = self.fleet.hosts.ids().filter(can).collect();
+            if hosts.is_empty() {
+                refusals.extend(self.fleet.refusal(&job.name, &job.system, &job.features));
+            }
+            eligible.push(hosts);
+        }
+        if refusals.is_empty() { Ok(eligible) } else { Err(CliError::NoHost(refusals)) }
+    }
+
+    /// The groups of jobs and hosts for the makespan bound.
+    pub fn classes(&self, work: &Workload, eligible: &Table<JobId, Vec<HostId>>) -> Vec<crate::graph::Class> {
+        let hosts = self.fleet.hosts.rows().iter();
+        let powers: Vec<Power> = hosts.map(|h| Power { slots: h.slots, speed: h.speed }).collect();
+        classes(work, &powers, |job, host| eligible[job].iter().any(|h| h.0 as usize == host))
+    }
+}
+
+fn target(machine: &Machine) -> Result<Target, CliError> {
+    let program = machine.uri.params.get("remote-program").map_or("nix-daemon", String::as_str);
+    let remote_program = shell_words::split(program)
+        .map_err(|e| CliError::Usage(format!("{}: remote-program '{program}': {e}", machine.uri)))?;
+    Ok(Target {
+        host: machine.uri.host.clone(),
+        user: machine.uri.user.clone(),
+        port: machine.uri.port,
+        key: machine.key.clone(),
+        host_key: machine.host_key.clone(),
+        remote_program,
+    })
+}
+
+/// What of a store URI's parameters concerns copying.
+fn copy_parameters(machine: &Machine) -> String {
+    let kept = ["remote-program", "remote-store", "compress"];
+    let pairs: Vec<String> = kept
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}={}", machine.uri.params.get(name)?)))
+        .collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// Where this program keeps what outlives a run.
+pub fn state_dir() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state")));
+    base.unwrap_or_else(std::env::temp_dir).join("drvdispatch")
+}
