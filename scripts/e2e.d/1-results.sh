@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # run-one sets the variables
 # What a run that goes well leaves: links, paths, JSON. Sourced by run-one.
 
 check_demo_on_four_hosts() {
@@ -14,7 +15,7 @@ check_demo_on_four_hosts() {
     [[ $(nix-store -qR result | wc -l) -ge 45 ]] || fail "the closure is too small"
     nix-store -q --roots "$(readlink result)" | grep -q "$PWD/result" || fail "result is no root"
     for host in builder1 builder2 builder3 local; do
-        expect err "^ *$host .*[1-9][0-9]* (built|jobs?|builds?)|on $host "
+        expect err "^[a-z@]*$host +[1-9][0-9]* "
     done
     expect err '52 built'
     [[ -n $(find state/drvdispatch/runs -name '*.jsonl' -size +1k) ]] || fail "there is no run log"
@@ -108,9 +109,9 @@ check_plan_and_hosts() {
     [[ ! -e $(nix-store -q --outputs "$(drv_of small)") ]] || fail "plan has built something"
     run hosts --builders "@$work/good"
     expect_status 0
-    expect out '^builder1 +2 '
+    expect out '^[a-z@]*builder1 +2 '
     expect out '^local '
     run hosts check --builders "@$work/good"
     expect_status 0
-    expect out '^builder3: ok, Nix 2\.'
+    expect out '^[a-z@]*builder3: ok, Nix 2\.'
 }

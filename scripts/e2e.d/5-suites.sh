@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154,SC2034  # variables are shared with run-one
 # Coordinators with other versions of Nix than this machine's. Sourced by run-one.
 
 # coordinate_from SUITE: a build that is started on a host of that suite.
