@@ -2,7 +2,7 @@
 //! user keys, an ssh_config of its own. Nothing under `~/.ssh` is read or written.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,9 +29,11 @@ pub fn lab(sshd_extra: &str) -> Option<Lab> {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     for name in ["host_ed25519", "host_rsa", "user", "stranger"] {
-        let kind = if name == "host_rsa" { "rsa" } else { "ed25519" };
+        let kind = if name == "host_rsa" { ["rsa", "-b", "2048"].as_slice() } else { &["ed25519"] };
         let made = Command::new("ssh-keygen")
-            .args(["-q", "-N", "", "-t", kind, "-f"])
+            .args(["-q", "-N", "", "-t"])
+            .args(kind)
+            .arg("-f")
             .arg(at(name))
             .status()
             .unwrap();
@@ -41,36 +43,57 @@ pub fn lab(sshd_extra: &str) -> Option<Lab> {
     script(&at("bin/nix-daemon"), "test \"$1\" = --stdio && exec cat");
     script(&at("bin/failing"), "echo 'error: the store is broken' >&2; exit 3");
     script(&at("bin/noisy"), "head -c 300000 /dev/zero | tr '\\0' x >&2; echo last words >&2; exec cat");
+    script(&at("bin/slow"), "sleep 5; exec cat");
+    // The search path of this test, for the lab's own has a `nix-daemon` that is none.
+    let (path, store) = (std::env::var("PATH").unwrap(), at("store"));
+    let real = format!("PATH='{path}' NIX_REMOTE={} exec nix-daemon \"$@\"", store.display());
+    script(&at("bin/real-nix-daemon"), &real);
     // sshd wants this directory where it runs as root, and only the service makes it.
     if rustix::process::geteuid().is_root() {
         fs::create_dir_all("/run/sshd").unwrap();
     }
+    // Somebody else may take the port between its choice and its use.
+    let started = (0..5).find_map(|_| start(sshd, dir.path(), sshd_extra));
+    let Some((sshd, port)) = started else { panic!("sshd does not start") };
+    let lab = Lab { dir, sshd, port };
+    let host_key = lab.public("host_ed25519");
+    lab.know(&format!("[127.0.0.1]:{port} {host_key}"));
+    lab.config("");
+    Some(lab)
+}
+
+/// Starts sshd at a free port and waits until it listens; `None` where it ends instead.
+fn start(sshd: &str, dir: &Path, extra: &str) -> Option<(Child, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host_ed25519\nHostKey {0}/host_rsa\n\
          AuthorizedKeysFile {0}/authorized\nStrictModes no\nUsePAM no\nPidFile none\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-         SetEnv PATH={0}/bin:/usr/bin:/bin\n{sshd_extra}\n",
-        dir.path().display()
+         SetEnv PATH={0}/bin:/usr/bin:/bin\n{extra}\n",
+        dir.display()
     );
-    fs::write(at("sshd_config"), config).unwrap();
-    let child = Command::new(sshd)
+    fs::write(dir.join("sshd_config"), config).unwrap();
+    let log = dir.join("sshd.log");
+    let mut child = Command::new(sshd)
         .args(["-D", "-e", "-f"])
-        .arg(at("sshd_config"))
+        .arg(dir.join("sshd_config"))
         .stdin(Stdio::null())
-        .stderr(fs::File::create(at("sshd.log")).unwrap())
+        .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let lab = Lab { dir, sshd: child, port };
-    let host_key = lab.public("host_ed25519");
-    lab.know(&format!("[127.0.0.1]:{port} {host_key}"));
-    lab.config("");
     let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "sshd did not start: {}", lab.log());
+    loop {
+        let text = fs::read_to_string(&log).unwrap();
+        if text.contains("Server listening on") {
+            return Some((child, port));
+        }
+        if child.try_wait().unwrap().is_some() {
+            eprintln!("sshd ended: {text}");
+            return None;
+        }
+        assert!(Instant::now() < deadline, "sshd does not get ready: {text}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    Some(lab)
 }
 
 fn script(path: &Path, body: &str) {

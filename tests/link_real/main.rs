@@ -1,12 +1,16 @@
 //! Links against a real sshd and OpenSSH, over loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod lab;
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use drvdispatch::dispatch::link::{Carrier, Gate, Link, LinkError, Master, Resolved, Target, open, resolve};
+use drvdispatch::dispatch::link::{
+    Carrier, Gate, Link, LinkError, LocalNix, Master, Resolved, Target, open, open_local, resolve,
+};
 use lab::{Lab, lab};
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
@@ -214,7 +218,8 @@ fn a_killed_sshd_ends_the_stream() {
         let mut rest = Vec::new();
         let _ = link.read_to_end(&mut rest);
         assert!(rest.is_empty());
-        assert!(matches!(link.diagnose(), LinkError::Closed { .. } | LinkError::Unreachable { .. }));
+        let error = link.diagnose();
+        assert!(error.is_transient(), "{error:?}");
     }
 }
 
@@ -294,6 +299,7 @@ fn a_master_is_shared_and_ends() {
             .unwrap()
     };
     let before = lab.log().matches("Accepted publickey").count();
+    assert!(before > 0);
     let out = run(master.nix_sshopts());
     assert_eq!(String::from_utf8_lossy(&out.stdout), "through\n", "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(lab.log().matches("Accepted publickey").count(), before, "it did not go through the master");
@@ -305,6 +311,65 @@ fn a_master_is_shared_and_ends() {
     std::fs::remove_file(lab.path("user")).unwrap();
     let error = Master::open(&denied, TIMEOUT, &Gate::default()).unwrap_err();
     assert!(matches!(error, LinkError::Authentication { .. }), "{error}");
+}
+
+fn have_nix() -> bool {
+    let have = Command::new("nix-daemon").arg("--version").output().is_ok();
+    if !have {
+        eprintln!("SKIPPED: no nix-daemon here");
+    }
+    have
+}
+
+/// The first words of the worker protocol, and the answer to them.
+fn speaks_nix(link: &mut Link) {
+    link.write_all(&0x6e69_7863u64.to_le_bytes()).unwrap();
+    let mut answer = [0; 8];
+    if let Err(error) = link.read_exact(&mut answer) {
+        panic!("{error}: {}", link.diagnose());
+    }
+    assert_eq!(u64::from_le_bytes(answer), 0x6478_696f);
+}
+
+#[test]
+fn nix_itself_answers_here_and_there() {
+    let Some(lab) = lab("") else { return };
+    if !have_nix() {
+        return;
+    }
+    let store = lab.path("local-store").display().to_string();
+    let here = LocalNix { remote: store, ..LocalNix::from_env() };
+    speaks_nix(&mut open_local(&here).unwrap());
+    let there = Target { remote_program: vec!["real-nix-daemon".to_owned()], ..lab.target() };
+    speaks_nix(&mut try_open(&lab.resolve(&there)).unwrap());
+}
+
+#[test]
+fn nix_goes_through_the_master() {
+    let Some(lab) = lab("") else { return };
+    if !have_nix() {
+        return;
+    }
+    let host = lab.resolve(&Target { host_key: Some(lab.public("host_rsa")), ..lab.target() });
+    let master = Master::open(&host, TIMEOUT, &Gate::default()).unwrap();
+    let before = lab.log().matches("Accepted publickey").count();
+    assert!(before > 0);
+    let daemon = lab.path("bin/real-nix-daemon");
+    let out = Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command", "store", "ping", "--store"])
+        .arg(format!("ssh-ng://builder?remote-program={}", daemon.display()))
+        .env("NIX_SSHOPTS", master.nix_sshopts())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(lab.log().matches("Accepted publickey").count(), before, "it did not go through the master");
+}
+
+#[test]
+fn a_silent_build_outlives_the_servers_checks() {
+    let Some(lab) = lab("ClientAliveInterval 1\nClientAliveCountMax 2") else { return };
+    let target = Target { remote_program: vec!["slow".to_owned()], ..lab.target() };
+    echoes(&mut try_open(&lab.resolve(&target)).unwrap());
 }
 
 #[test]

@@ -75,8 +75,8 @@ pub(super) fn of_ending(host: &str, program: &str, ending: &Ending) -> LinkError
             let detail = if detail.is_empty() { format!("exit status {status}") } else { detail };
             LinkError::NoNix { host: host.to_owned(), program: program.to_owned(), detail }
         }
-        Some(status) if status != 0 && says_missing && text.contains("daemon") => {
-            let _ = status;
+        // csh exits with 1 when it finds no such command.
+        Some(1..) if says_missing && text.contains("daemon") => {
             LinkError::NoNix { host: host.to_owned(), program: program.to_owned(), detail }
         }
         None if detail.is_empty() => LinkError::Closed { host: host.to_owned() },
@@ -157,7 +157,9 @@ pub(super) fn last_lines(text: &str) -> String {
     let mut lines: Vec<&str> = text
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added"))
+        .filter(|line| !line.is_empty())
+        // Not complaints; `-v` in NIX_SSHOPTS gives the latter.
+        .filter(|line| !line.starts_with("Warning: Permanently added") && !line.starts_with("debug"))
         .collect();
     let dropped = lines.len().saturating_sub(3);
     lines.drain(..dropped);

@@ -186,6 +186,8 @@ fn sshopts(host: &Resolved, dir: &Path) -> io::Result<String> {
     }
     let port = host.target().port.into_iter().flat_map(|port| ["-p".to_owned(), port.to_string()]);
     words.extend(port);
+    let user = host.target().user.iter().flat_map(|user| ["-l".to_owned(), user.clone()]);
+    words.extend(user);
     // As it was given: whichever way this version of Nix splits it is what the user wrote it for.
     words.push(host.options().raw.clone());
     Ok(words.join(" ").trim_end().to_owned())

@@ -97,7 +97,8 @@ impl Link {
     }
 
     /// Sends a keep-alive over an idle link. A blocked read sends its own, so this is for a link
-    /// that nobody reads from; every 15 s or so satisfies sshd's `ClientAliveInterval` and NATs.
+    /// that nobody reads from. It also answers what sshd asked meanwhile, so it has to come oftener than
+    /// `ClientAliveInterval × ClientAliveCountMax`; every 15 s or so does.
     ///
     /// # Errors
     /// The link is gone.

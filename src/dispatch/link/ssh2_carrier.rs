@@ -20,9 +20,13 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 /// Sent data that nobody acknowledges for so long means the same.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
-/// A live kernel with a dead sshd shows in these going unanswered.
-const ASK_EVERY: Duration = Duration::from_secs(15);
-const SILENT_FOR: Duration = Duration::from_secs(60);
+/// While a read waits, something is sent so often: over a cut link it is not acknowledged. Were it
+/// rarer, it would come in between the kernel's probes and put off their verdict.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// One in so many asks for an answer, since the kernel of a host whose sshd hangs acknowledges too.
+/// Not each of them: libssh2 keeps the answers in memory.
+const ASK_EACH: u32 = 6;
+const SILENT_FOR: Duration = Duration::from_secs(75);
 
 /// libssh2: key exchange failed, no common method, host key unusable, algorithm unsupported.
 const DISAGREEMENT: [i32; 5] = [-5, -8, -10, -33, -51];
@@ -79,7 +83,6 @@ pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, Failure> 
         lost("starting the remote program", &error.message(), error.code() == ErrorCode::Session(-9))
     })?;
     session.set_blocking(false);
-    session.set_keepalive(true, u32::try_from(ASK_EVERY.as_secs()).unwrap_or(15));
     let interrupt = Interrupt::new(End::Tcp(cut));
     let stream = Ssh2Stream {
         stderr: channel.stderr(),
@@ -97,9 +100,8 @@ pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, Failure> 
 fn connect(host: &Resolved, timeout: Duration) -> Result<TcpStream, LinkError> {
     let failed = |cause: String, timed_out| LinkError::unreachable(host.name(), &cause, timed_out);
     let family = host.config().get("addressfamily").unwrap_or("any");
-    let wanted = |address: &SocketAddr| match (family, address.ip()) {
-        ("inet", IpAddr::V6(_)) | ("inet6", IpAddr::V4(_)) => false,
-        _ => true,
+    let wanted = |address: &SocketAddr| {
+        !matches!((family, address.ip()), ("inet", IpAddr::V6(_)) | ("inet6", IpAddr::V4(_)))
     };
     let addresses = (host.hostname(), host.port())
         .to_socket_addrs()
@@ -144,8 +146,9 @@ impl Ssh2Stream {
         let outbound =
             matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);
         let waiting_since = Instant::now();
+        let mut said = 0u32;
         loop {
-            let ready = self.poll(outbound, ASK_EVERY)?;
+            let ready = self.poll(outbound, SAY_EVERY)?;
             if self.interrupt.fired() {
                 return Err(Interrupt::error());
             }
@@ -162,20 +165,23 @@ impl Ssh2Stream {
             }
             // With part of a packet still to be sent, libssh2 must not be given another one.
             if !outbound {
-                self.ask()?;
+                said = said.wrapping_add(1);
+                self.say(said.is_multiple_of(ASK_EACH))?;
             }
         }
     }
 
     fn poll(&self, outbound: bool, timeout: Duration) -> io::Result<PollFlags> {
-        let interest = if outbound { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        // Not both: with a packet half sent libssh2 reads nothing, so readable would mean spinning.
+        let interest = if outbound { PollFlags::OUT } else { PollFlags::IN };
         poll_one(&self.tcp, interest, timeout)
     }
 
-    /// Sends a keep-alive if one is due and the socket takes it whole.
-    fn ask(&mut self) -> io::Result<()> {
+    /// Sends a keep-alive if the socket takes it whole (libssh2 itself sends one in 2 s at most).
+    fn say(&mut self, want_answer: bool) -> io::Result<()> {
         if poll_one(&self.tcp, PollFlags::OUT, Duration::ZERO)?.contains(PollFlags::OUT) {
-            self.session.keepalive_send()?;
+            self.session.set_keepalive(want_answer, 2);
+            self.session.keepalive_send().map_err(lost)?;
         }
         Ok(())
     }
@@ -200,9 +206,14 @@ impl Ssh2Stream {
             Ok(count @ 1..) => Ok(Some(count)),
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(lost(error)),
         }
     }
+}
+
+/// libssh2 says where it noticed ("transport read"), not what that means.
+fn lost(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, format!("the ssh connection is lost ({error})"))
 }
 
 fn poll_one(tcp: &TcpStream, interest: PollFlags, timeout: Duration) -> io::Result<PollFlags> {
@@ -272,7 +283,7 @@ impl Stream for Ssh2Stream {
         if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        self.ask()
+        self.say(false)
     }
 
     fn ending(&mut self, wait: Duration) -> Ending {
