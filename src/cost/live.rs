@@ -13,8 +13,8 @@ use crate::graph::JobId;
 const PRIOR_WEIGHT: i64 = 2;
 /// Log ratios are summed as integers of this fraction of a unit: exact in any order.
 const LOG_UNIT: f64 = 65_536.0;
-/// One measurement says at most a factor of e³, about 20, either way.
-const MAX_LOG: f64 = 3.0;
+/// One measurement says at most a factor of e⁶, about 400, either way.
+const MAX_LOG: f64 = 6.0;
 /// Factors are multiples of 1/1024, so that last digits of a logarithm never decide.
 const FACTOR_UNIT: f64 = 1_024.0;
 /// Nothing is taken to last less.

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::judge;
 use super::link::Link;
+use super::stream::Knowledge;
 use crate::base::Span;
+use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Workload};
 use crate::nix::wire::{
     BasicDerivation, BuildMode, BuildResult, Client, DrvOutput, LogMessage, SetOptions, Status, Trust,
@@ -26,6 +28,7 @@ pub(super) struct BuildContext {
     pub max_silent: u32,
     pub keep_failed: bool,
     pub mode: BuildMode,
+    known: Arc<Knowledge>,
 }
 
 /// Paths that a connection to the host keeps from being collected as garbage.
@@ -33,9 +36,9 @@ pub(super) type Roots = Arc<Mutex<HashSet<PathId>>>;
 
 impl BuildContext {
     /// Options for a run over `work`.
-    pub fn new(work: Arc<Workload>) -> Self {
+    pub fn new(work: Arc<Workload>, known: Arc<Knowledge>) -> Self {
         let ids = work.paths.iter().map(|(id, spec)| (spec.path.clone(), id)).collect();
-        Self { work, ids, timeout: 0, max_silent: 0, keep_failed: false, mode: BuildMode::Normal }
+        Self { work, ids, timeout: 0, max_silent: 0, keep_failed: false, mode: BuildMode::Normal, known }
     }
 
     /// What the daemon is told at the beginning of a connection, and when `cores` changes.
@@ -57,7 +60,7 @@ impl BuildContext {
         &self,
         client: &mut Client<Link>,
         roots: &Roots,
-        job: JobId,
+        (host, job): (HostId, JobId),
         local: bool,
         log: &mut dyn FnMut(LogMessage),
     ) -> Result<Outcome, WireError> {
@@ -71,7 +74,7 @@ impl BuildContext {
         if !result.status.is_success() {
             return Ok(with_wall(judge::of_result(&result), wall));
         }
-        let made = self.made(client, job)?;
+        let made = self.made(client, host, job)?;
         roots.lock().unwrap_or_else(PoisonError::into_inner).extend(made.iter().map(|m| m.path));
         let wall = if result.status == Status::Built { wall } else { Span::ZERO };
         let mut times = judge::times(&result);
@@ -132,7 +135,7 @@ impl BuildContext {
     }
 
     /// Sizes and references of the outputs, from the store that has them now.
-    fn made(&self, client: &mut Client<Link>, job: JobId) -> Result<Vec<Made>, WireError> {
+    fn made(&self, client: &mut Client<Link>, host: HostId, job: JobId) -> Result<Vec<Made>, WireError> {
         let mut made = Vec::new();
         for &path in &self.work.jobs[job].outputs {
             let Some(info) = client.query_path_info(&self.work.paths[path].path)? else { continue };
@@ -144,6 +147,7 @@ impl BuildContext {
                 .collect();
             refs.sort_unstable();
             made.push(Made { path, size: info.nar_size, refs });
+            self.known.learn(host, &self.work.paths[path].path, info);
         }
         Ok(made)
     }

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, unbounded};
 use tokio::runtime::Handle;
 
-use super::build::BuildContext;
+use super::build::{BuildContext, Roots};
 use super::joblog::Keeper;
 use super::limits::Limits;
 use super::mux::Mux;
+use super::porters::Porters;
 use super::session::Access;
 use super::slot::{Shared, SlotWorker, Task};
+use super::stream::Knowledge;
 use super::transfer::{Carrier, Stager};
 use super::world::{HostHandle, HostState, Inbox, RealWorld, Slot};
 use crate::base::{Id, Table};
@@ -33,6 +35,7 @@ pub struct Crew {
     inbox: Inbox,
     started: Instant,
     logs: Logs,
+    roots: Table<HostId, Roots>,
 }
 
 /// What a run needs beside its work.
@@ -58,7 +61,8 @@ impl Crew {
         let access: Table<HostId, Arc<Access>> = hosts.iter().map(|(a, _)| Arc::clone(a)).collect();
         let (keeper, thread) = Keeper::start(Arc::clone(&access[HostId::HOME]), logs);
         let logs = Logs { keeper: keeper.clone(), thread };
-        let mut crew = Self { access, hosts: Table::new(), inbox, started, logs };
+        let (hosts_of_crew, roots) = (Table::new(), Table::new());
+        let mut crew = Self { access, hosts: hosts_of_crew, inbox, started, logs, roots };
         for (access, slots) in hosts {
             crew.add_host(&access, slots, connect_timeout, &keeper);
         }
@@ -73,7 +77,8 @@ impl Crew {
         keeper: &Keeper,
     ) {
         let host = HostId::from_index(self.hosts.len());
-        let roots = Arc::new(Mutex::new(HashSet::new()));
+        let roots: Roots = Arc::new(Mutex::new(HashSet::new()));
+        self.roots.push(Arc::clone(&roots));
         let mut handles = Table::new();
         for index in 0..slots {
             let (sender, tasks) = unbounded();
@@ -104,15 +109,19 @@ impl Crew {
     /// The world of these hosts and that work; its clock starts now. With it come the build logs, to
     /// be waited for when the run is over.
     pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Logs) {
+        let known = Arc::new(Knowledge::new(self.hosts.len()));
         let carrier = Carrier {
             work: Arc::clone(&work),
+            porters: Porters::new(&self.access),
+            known: Arc::clone(&known),
+            roots: self.roots,
             hosts: self.access,
             mux,
             nix: means.nix,
             runtime: means.runtime,
             out: self.inbox.deliveries.0,
         };
-        let mut context = BuildContext::new(work);
+        let mut context = BuildContext::new(work, known);
         let seconds =
             |limit: Option<Duration>| limit.map_or(0, |d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
         context.timeout = seconds(means.limits.total);

@@ -12,9 +12,11 @@ pub mod link;
 mod load;
 mod mux;
 mod nix_cli;
+mod porters;
 mod session;
 mod signals;
 mod slot;
+mod stream;
 mod transfer;
 mod world;
 

@@ -61,6 +61,11 @@ impl Mux {
         format!("-F {}", self.dir.path().join("config").display())
     }
 
+    /// Ends the connection to a host, and with it the copies that go over it.
+    pub fn close(&self, host: HostId) {
+        *self.hosts[host].master.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn open(&self, host: HostId) -> Result<(), Trouble> {
         let entry = &self.hosts[host];
         let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);

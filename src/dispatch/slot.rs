@@ -310,7 +310,13 @@ impl SlotWorker {
             if self.cores != Some(cores) {
                 session.client.set_options(&context.options(cores))?;
             }
-            context.build(&mut session.client, &self.roots, job, self.access.is_local(), &mut on_message)
+            context.build(
+                &mut session.client,
+                &self.roots,
+                (self.host, job),
+                self.access.is_local(),
+                &mut on_message,
+            )
         };
         let result = attempt_build();
         self.cores = Some(cores);

@@ -1,13 +1,15 @@
-//! Moving closures between stores with `nix copy`, in batches.
+//! Moving closures between stores, in batches.
 //!
 //! Transfers of the same way (from, to) that are ordered while one is under way go together in the
-//! next. What is substituted is asked of the destination's own daemon. The scheduler decided what goes
-//! where; here it is only carried out.
+//! next. Large closures are moved by `nix copy` over a multiplexed connection; for small ones, where
+//! starting it would take longer than the bytes, they are streamed between live connections. What is
+//! substituted is asked of the destination's own daemon. The scheduler decided what goes where; here
+//! it is only carried out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crossbeam::channel::Sender;
@@ -15,8 +17,11 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 
+use super::build::Roots;
 use super::mux::Mux;
-use super::session::{Access, Session, Trouble};
+use super::porters::{Porter, Porters};
+use super::session::Access;
+use super::stream::{self, End, Fault, Knowledge};
 use crate::base::{Span, Table};
 use crate::fleet::HostId;
 use crate::graph::{PathId, Workload};
@@ -26,7 +31,11 @@ use crate::run::{Event, Side, Source, TransferId};
 const MAX_PATHS: usize = 500;
 
 /// Copies at a time from or to one host; sshd allows ten sessions a connection (`MaxSessions`).
-const COPIES_PER_HOST: usize = 3;
+const COPIES_PER_HOST: usize = 4;
+
+/// From so many bytes on, as far as is known beforehand, a batch is worth a `nix copy`: about a second
+/// of a fast link, where its processes take a fifth of one.
+const WORTH_NIX_COPY: u64 = 64 << 20;
 
 type Way = (Source, HostId);
 
@@ -41,6 +50,9 @@ struct Parcel {
 pub(super) struct Carrier {
     pub work: Arc<Workload>,
     pub hosts: Table<HostId, Arc<Access>>,
+    pub roots: Table<HostId, Roots>,
+    pub porters: Porters,
+    pub known: Arc<Knowledge>,
     pub mux: Arc<Mux>,
     pub nix: PathBuf,
     pub runtime: Handle,
@@ -72,9 +84,14 @@ impl Stager {
         self.pump();
     }
 
-    /// Forgets what waits to go to or from a lost host; what is under way fails by itself.
+    /// Forgets what waits to go to or from a lost host and ends what is under way.
     pub fn forget(&mut self, host: HostId) {
         self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
+        self.carrier.porters.cut(host);
+        self.carrier.known.forget(host);
+        let mux = Arc::clone(&self.carrier.mux);
+        // Ending ssh may take a while.
+        self.carrier.runtime.spawn_blocking(move || mux.close(host));
     }
 
     /// Takes note of a batch that is over; its events are to be passed on.
@@ -130,47 +147,89 @@ impl Carrier {
         let began = Instant::now();
         let result = self.attempt(way, &batch).await;
         let took = Span::from(began.elapsed());
-        let events = batch.into_iter().map(|parcel| match &result {
-            Ok(()) => {
-                let bytes = parcel.paths.iter().map(|&p| self.work.paths[p].size).sum();
-                Event::Staged { transfer: parcel.transfer, bytes, took }
-            }
-            Err((side, cause)) => {
-                Event::StageFailed { transfer: parcel.transfer, side: *side, cause: cause.clone() }
-            }
-        });
-        let events = events.collect();
+        let mut left = *result.as_ref().unwrap_or(&0);
+        let mut events = Vec::with_capacity(batch.len());
+        for parcel in &batch {
+            events.push(match &result {
+                Ok(_) => {
+                    // What went over is known for the batch as a whole: the first parcels take it up.
+                    let size = parcel.paths.iter().map(|&p| self.work.paths[p].size).sum::<u64>();
+                    let last = parcel.transfer == batch[batch.len() - 1].transfer;
+                    let bytes = if last { left } else { size.min(left) };
+                    left -= bytes;
+                    Event::Staged { transfer: parcel.transfer, bytes, took }
+                }
+                Err((side, cause)) => {
+                    Event::StageFailed { transfer: parcel.transfer, side: *side, cause: cause.clone() }
+                }
+            });
+        }
         // The world is gone only when the run is over.
         let _ = self.out.send(Delivery { way, events });
     }
 
-    async fn attempt(self: &Arc<Self>, (from, to): Way, batch: &[Parcel]) -> Result<(), (Side, String)> {
-        let paths: Vec<String> =
-            batch.iter().flat_map(|b| &b.paths).map(|&p| self.work.paths[p].path.clone()).collect();
+    /// The bytes that went over.
+    async fn attempt(self: &Arc<Self>, (from, to): Way, batch: &[Parcel]) -> Result<u64, Fault> {
+        let ids: Vec<PathId> = batch.iter().flat_map(|b| &b.paths).copied().collect();
+        let paths: Vec<String> = ids.iter().map(|&p| self.work.paths[p].path.clone()).collect();
+        let size: u64 = ids.iter().map(|&p| self.work.paths[p].size).sum();
         match from {
-            Source::Host(from) => self.copy(from, to, &paths).await,
-            Source::Substituter => {
+            Source::Host(from) if size >= WORTH_NIX_COPY => self.copy(from, to, &paths).await.map(|()| size),
+            from => {
                 let carrier = Arc::clone(self);
-                let done = tokio::task::spawn_blocking(move || carrier.substitute(to, &paths)).await;
-                done.unwrap_or_else(|e| Err((Side::Unknown, e.to_string())))
+                let done = tokio::task::spawn_blocking(move || match from {
+                    Source::Host(from) => carrier.stream(from, to, &ids, &paths),
+                    Source::Substituter => carrier.substitute(to, &paths).map(|()| size),
+                });
+                done.await.unwrap_or_else(|e| Err((Side::Unknown, e.to_string())))
             }
         }
     }
 
-    /// Lets the destination's daemon fetch paths from its substituters.
-    fn substitute(&self, to: HostId, paths: &[String]) -> Result<(), (Side, String)> {
-        let open = || -> Result<Session, Trouble> { self.hosts[to].open(None) };
-        let mut session = open().map_err(|t| (Side::Destination, t.text))?;
-        for path in paths {
-            session.client.ensure_path(path).map_err(|e| {
-                let side = if e.is_connection() { Side::Destination } else { Side::Source };
-                (side, format!("{} could not fetch {path}: {e}", self.hosts[to].name()))
-            })?;
-        }
-        Ok(())
+    /// Streams a closure from one live connection to another.
+    fn stream(&self, from: HostId, to: HostId, ids: &[PathId], paths: &[String]) -> Result<u64, Fault> {
+        self.with_porter(from, Side::Source, |source| {
+            self.with_porter(to, Side::Destination, |destination| {
+                let source = End { host: from, client: &mut source.session.client };
+                let destination = End { host: to, client: &mut destination.session.client };
+                let bytes = stream::copy(&self.known, source, destination, paths)?;
+                // The connection that took them in keeps them from being collected.
+                self.roots[to].lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+                Ok(bytes)
+            })
+        })
+        .map_err(|(side, cause)| {
+            let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
+            (side, format!("copying from {from} to {to}: {cause}"))
+        })
     }
 
-    async fn copy(&self, from: HostId, to: HostId, paths: &[String]) -> Result<(), (Side, String)> {
+    fn with_porter<T>(
+        &self,
+        host: HostId,
+        side: Side,
+        work: impl FnOnce(&mut Porter) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut porter = self.porters.take(host).map_err(|t| (side, t.text))?;
+        let result = work(&mut porter);
+        self.porters.give_back(host, porter);
+        result
+    }
+
+    /// Lets the destination's daemon fetch paths from its substituters.
+    fn substitute(&self, to: HostId, paths: &[String]) -> Result<(), Fault> {
+        self.with_porter(to, Side::Destination, |porter| {
+            for path in paths {
+                porter.session.client.ensure_path(path).map_err(|e| {
+                    let side = if e.is_connection() { Side::Destination } else { Side::Source };
+                    (side, format!("{} could not fetch {path}: {e}", self.hosts[to].name()))
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn copy(&self, from: HostId, to: HostId, paths: &[String]) -> Result<(), Fault> {
         let mut command = Command::new(&self.nix);
         command.args(["--extra-experimental-features", "nix-command", "copy", "--no-check-sigs"]);
         for (flag, host, side) in [("--from", from, Side::Source), ("--to", to, Side::Destination)] {

@@ -28,7 +28,7 @@ impl Scheduler {
                 self.phase = Phase::Building;
                 self.demand_changed = true;
             }
-            Event::Staged { transfer, .. } => self.staged(*transfer),
+            Event::Staged { transfer, bytes, took } => self.staged(*transfer, *bytes, *took),
             Event::StageFailed { transfer, side, cause } => self.stage_failed(*transfer, *side, cause),
             Event::Started { job, attempt } => self.started(at, *job, *attempt),
             Event::Finished { job, attempt, outcome } => self.finished(*job, *attempt, outcome, out),
@@ -183,8 +183,12 @@ impl Scheduler {
         }
     }
 
-    fn staged(&mut self, transfer: TransferId) {
+    fn staged(&mut self, transfer: TransferId, bytes: u64, took: Span) {
         if let Some(done) = self.stores.end(transfer) {
+            self.hosts.measured(done.to, bytes, took);
+            if let Source::Host(from) = done.from {
+                self.hosts.measured(from, bytes, took);
+            }
             for path in done.paths {
                 self.stores.hold(done.to, path);
             }

@@ -120,7 +120,8 @@ impl Stores {
         if !any {
             return Span::ZERO;
         }
-        overhead + hosts[to].link.time(bytes_in.max(1)) + slowest_source
+        // Bytes from another builder pass through here without a stop: the slower of its links counts.
+        overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest_source)
     }
 
     /// The cheapest place to get a path to `to` from: this machine, then the reachable holder with the

@@ -125,7 +125,7 @@ impl<'a> SimWorld<'a> {
         let bytes = paths.iter().map(|&p| self.work.paths[p].size).sum();
         let there = self.hosts[to].link.time(bytes);
         match from {
-            Source::Host(host) => (bytes, there + self.hosts[host].link.time(bytes)),
+            Source::Host(host) => (bytes, there.max(self.hosts[host].link.time(bytes))),
             Source::Substituter => (bytes, there),
         }
     }

@@ -10,6 +10,7 @@
 
 mod auth;
 mod child;
+mod cipher;
 mod config;
 mod error;
 mod gate;

@@ -12,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 
 use super::child::Tail;
+use super::cipher;
 use super::{End, Ending, Interrupt, Link, LinkError, Resolved, Stream, auth};
 
 /// A dead peer or cut link is noticed by the kernel: silent for 10 s, then 3 probes 5 s apart.
@@ -63,6 +64,12 @@ pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, Failure> 
         session
             .method_pref(MethodType::HostKey, &wanted)
             .map_err(|error| lost("choosing keys", &error, false))?;
+    }
+    let ciphers = session.supported_algs(MethodType::CryptCs).unwrap_or_default();
+    let wanted = cipher::preference(&ciphers, host.config().get("ciphers"));
+    for direction in [MethodType::CryptCs, MethodType::CryptSc] {
+        let chosen = session.method_pref(direction, &wanted);
+        chosen.map_err(|error| lost("choosing ciphers", &error, false))?;
     }
     session.handshake().map_err(|error| match error.code() {
         ErrorCode::Session(code) if DISAGREEMENT.contains(&code) => {

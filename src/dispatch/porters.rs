@@ -1,0 +1,85 @@
+//! Connections for transfers and for questions while the slots build: opened when needed, kept, and
+//! cut when their host is lost.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::link::Interrupt;
+use super::session::{Access, Session, Trouble};
+use crate::base::Table;
+use crate::fleet::HostId;
+
+/// The porters of all hosts. How many a host has at a time is up to those who ask for them.
+pub(super) struct Porters {
+    hosts: Table<HostId, Host>,
+}
+
+struct Host {
+    access: Arc<Access>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Session>,
+    /// Of those that are out.
+    out: Vec<(u64, Interrupt)>,
+    next: u64,
+    /// Counts the losses: a porter from before one is not taken back.
+    epoch: u32,
+}
+
+/// A connection on loan.
+pub(super) struct Porter {
+    pub session: Session,
+    id: u64,
+    epoch: u32,
+}
+
+impl Porters {
+    pub fn new(access: &Table<HostId, Arc<Access>>) -> Self {
+        let host = |access: &Arc<Access>| Host { access: Arc::clone(access), state: Mutex::default() };
+        Self { hosts: access.rows().iter().map(host).collect() }
+    }
+
+    fn state(&self, host: HostId) -> MutexGuard<'_, State> {
+        self.hosts[host].state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An idle connection, or a new one.
+    ///
+    /// # Errors
+    /// The host cannot be connected to.
+    pub fn take(&self, host: HostId) -> Result<Porter, Trouble> {
+        let idle = self.state(host).idle.pop();
+        let alive = idle.and_then(|mut session| {
+            let alive = session.client.get_mut().keep_alive().is_ok();
+            alive.then_some(session)
+        });
+        let session = match alive {
+            Some(session) => session,
+            None => self.hosts[host].access.open(None)?,
+        };
+        let mut state = self.state(host);
+        state.next += 1;
+        let id = state.next;
+        state.out.push((id, session.interrupt.clone()));
+        Ok(Porter { session, id, epoch: state.epoch })
+    }
+
+    /// Takes a connection back, if it is still of use.
+    pub fn give_back(&self, host: HostId, porter: Porter) {
+        let mut state = self.state(host);
+        state.out.retain(|(id, _)| *id != porter.id);
+        if porter.session.client.is_usable() && porter.epoch == state.epoch {
+            state.idle.push(porter.session);
+        }
+    }
+
+    /// Ends every connection to a host that was lost.
+    pub fn cut(&self, host: HostId) {
+        let mut state = self.state(host);
+        state.epoch += 1;
+        state.idle.clear();
+        state.out.iter().for_each(|(_, interrupt)| interrupt.fire());
+    }
+}

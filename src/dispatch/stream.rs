@@ -1,0 +1,200 @@
+//! Copying a closure from one live connection to another, path by path, without a process of its own.
+//!
+//! What `nix copy` does, for closures so small that starting it and two remote daemons would take
+//! longer than the bytes: the NARs go from the source's connection straight into the destination's.
+//! Nothing is kept here but what is known of paths.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::PipeReader;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::link::Link;
+use crate::base::Table;
+use crate::fleet::HostId;
+use crate::nix::wire::{Client, PathInfo, Upload, WireError};
+use crate::run::Side;
+
+/// What has been learned of the hosts' stores. Looked up, never iterated over.
+#[derive(Debug, Default)]
+pub(super) struct Knowledge {
+    valid: Table<HostId, Mutex<HashSet<String>>>,
+    infos: Table<HostId, Mutex<HashMap<String, PathInfo>>>,
+}
+
+/// Why a copy failed, and on which side.
+pub(super) type Fault = (Side, String);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Knowledge {
+    /// Nothing known of so many hosts.
+    pub fn new(hosts: usize) -> Self {
+        Self {
+            valid: (0..hosts).map(|_| Mutex::default()).collect(),
+            infos: (0..hosts).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// A path is valid on a host, and this is what its store says of it.
+    pub fn learn(&self, host: HostId, path: &str, info: PathInfo) {
+        lock(&self.valid[host]).insert(path.to_owned());
+        lock(&self.infos[host]).insert(path.to_owned(), info);
+    }
+
+    /// Nothing is certain any more of a host that was away.
+    pub fn forget(&self, host: HostId) {
+        lock(&self.valid[host]).clear();
+    }
+
+    fn is_valid(&self, host: HostId, path: &str) -> bool {
+        lock(&self.valid[host]).contains(path)
+    }
+
+    fn info(&self, host: HostId, client: &mut Client<Link>, path: &str) -> Result<PathInfo, Fault> {
+        if let Some(info) = lock(&self.infos[host]).get(path) {
+            return Ok(info.clone());
+        }
+        let info = client.query_path_info(path).map_err(at(Side::Source))?;
+        let info = info.ok_or_else(|| (Side::Source, format!("{path} is not valid there any more")))?;
+        lock(&self.infos[host]).insert(path.to_owned(), info.clone());
+        Ok(info)
+    }
+}
+
+fn at(side: Side) -> impl Fn(WireError) -> Fault {
+    move |error| (side, error.to_string())
+}
+
+/// One end of a copy.
+pub(super) struct End<'a> {
+    pub host: HostId,
+    pub client: &'a mut Client<Link>,
+}
+
+/// Makes `paths`, each with its closure, valid at `to`; the bytes that went over.
+pub(super) fn copy(known: &Knowledge, from: End, to: End, paths: &[String]) -> Result<u64, Fault> {
+    let missing = missing_closure(known, from.host, from.client, to.host, to.client, paths)?;
+    let order = references_first(&missing);
+    let bytes = order.iter().map(|path| missing[*path].nar_size).sum();
+    if !order.is_empty() {
+        send(from.client, to.client, &order, &missing)?;
+    }
+    for (path, info) in missing {
+        known.learn(to.host, &path, PathInfo { ultimate: false, ..info });
+    }
+    Ok(bytes)
+}
+
+/// What `to` lacks of the closure of `paths`, by levels: one question to `to` for each.
+fn missing_closure(
+    known: &Knowledge,
+    from: HostId,
+    source: &mut Client<Link>,
+    to: HostId,
+    destination: &mut Client<Link>,
+    paths: &[String],
+) -> Result<BTreeMap<String, PathInfo>, Fault> {
+    let mut missing: BTreeMap<String, PathInfo> = BTreeMap::new();
+    let mut level: BTreeSet<String> = paths.iter().cloned().collect();
+    while !level.is_empty() {
+        let open: Vec<&str> = level.iter().filter(|p| !known.is_valid(to, p)).map(String::as_str).collect();
+        if open.is_empty() {
+            break;
+        }
+        let valid = destination.query_valid_paths(&open, false).map_err(at(Side::Destination))?;
+        let valid: BTreeSet<&str> = valid.iter().map(String::as_str).collect();
+        lock(&known.valid[to]).extend(valid.iter().map(|p| (*p).to_owned()));
+        for path in open.into_iter().filter(|p| !valid.contains(p)) {
+            missing.insert(path.to_owned(), known.info(from, source, path)?);
+        }
+        let next = level.iter().filter_map(|p| missing.get(p)).flat_map(|info| &info.references);
+        level = next.filter(|p| !missing.contains_key(*p)).cloned().collect();
+    }
+    Ok(missing)
+}
+
+/// The paths in an order in which each comes after what it refers to.
+fn references_first(infos: &BTreeMap<String, PathInfo>) -> Vec<&String> {
+    let mut order = Vec::with_capacity(infos.len());
+    let mut seen: BTreeSet<&String> = BTreeSet::new();
+    for start in infos.keys() {
+        // Each path is pushed to be entered, and again to be left after its references.
+        let mut stack = vec![(start, false)];
+        while let Some((path, leaving)) = stack.pop() {
+            if leaving {
+                order.push(path);
+            } else if seen.insert(path) {
+                stack.push((path, true));
+                let refs = infos[path].references.iter();
+                stack.extend(refs.filter_map(|r| infos.get_key_value(r)).map(|(key, _)| (key, false)));
+            }
+        }
+    }
+    order
+}
+
+/// Pumps the NARs from one connection into the other.
+fn send(
+    source: &mut Client<Link>,
+    destination: &mut Client<Link>,
+    order: &[&String],
+    infos: &BTreeMap<String, PathInfo>,
+) -> Result<(), Fault> {
+    let (reader, mut writer) = std::io::pipe().map_err(|e| (Side::Unknown, e.to_string()))?;
+    let (read, written) = std::thread::scope(|scope| {
+        let reading = scope.spawn(move || -> Result<(), WireError> {
+            for path in order {
+                source.nar_from_path(path, &mut writer)?;
+            }
+            Ok(())
+        });
+        // The reader is moved in, so that a destination that fails ends the source's thread as well.
+        let written = upload(destination, reader, order, infos);
+        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (read, written)
+    });
+    match (read, written) {
+        // Whichever end failed by itself is to blame; the other one only lost its pipe.
+        (Err(e), _) if !matches!(e, WireError::Local { .. }) => Err(at(Side::Source)(e)),
+        (_, Err(e)) => Err(at(Side::Destination)(e)),
+        (Err(e), Ok(())) => Err(at(Side::Source)(e)),
+        (Ok(()), Ok(())) => Ok(()),
+    }
+}
+
+fn upload(
+    destination: &mut Client<Link>,
+    nars: PipeReader,
+    order: &[&String],
+    infos: &BTreeMap<String, PathInfo>,
+) -> Result<(), WireError> {
+    let mut readers: Vec<&PipeReader> = order.iter().map(|_| &nars).collect();
+    let mut uploads: Vec<Upload> =
+        order.iter().zip(&mut readers).map(|(path, nar)| Upload { path, info: &infos[*path], nar }).collect();
+    destination.add_multiple_to_store(false, false, &mut uploads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_come_before_what_refers_to_them() {
+        let info = |refs: &[&str]| PathInfo {
+            references: refs.iter().map(|r| (*r).to_owned()).collect(),
+            ..PathInfo::default()
+        };
+        let infos: BTreeMap<String, PathInfo> = [
+            ("a", info(&["c", "elsewhere"])),
+            ("b", info(&["a", "b"])),
+            ("c", info(&[])),
+            ("d", info(&["b", "c"])),
+        ]
+        .into_iter()
+        .map(|(path, info)| (path.to_owned(), info))
+        .collect();
+        assert_eq!(references_first(&infos), ["c", "a", "b", "d"]);
+    }
+}
