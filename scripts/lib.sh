@@ -32,16 +32,39 @@ need_tool() {
 # ensure_tool TOOL PACKAGE: installs Debian's package where the tool is missing.
 ensure_tool() {
     command -v "$1" >/dev/null && return
-    if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then need_tool "$@"; fi
-    say "installing $2"
+    if ! can_install; then need_tool "$@"; fi
+    install_packages "$2"
+}
+
+can_install() { [[ $EUID == 0 ]] && command -v apt-get >/dev/null; }
+
+install_packages() {
+    say "installing: $*"
     apt-get -q update >&2
     DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y \
-        --no-install-recommends "$2" >&2
+        --no-install-recommends "$@" >&2
+}
+
+# missing_packages PACKAGE…: those that dpkg does not have, one per line.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || echo "$package"
+    done
+}
+
+# What cargo needs besides Rust. Where packages cannot be installed, cargo will say what it misses.
+ensure_build_packages() {
+    local -a missing
+    command -v cargo >/dev/null || die "cargo is not installed; see https://rustup.rs"
+    can_install || return 0
+    mapfile -t missing < <(missing_packages gcc libc6-dev libssl-dev pkg-config)
+    if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
 }
 
 # Builds the release binary and prints its path.
 release_binary() {
-    command -v cargo >/dev/null || die "cargo is not installed; see https://rustup.rs"
+    ensure_build_packages
     cargo build --quiet --release --manifest-path "$repo/Cargo.toml" >&2
     echo "${CARGO_TARGET_DIR:-$repo/target}/release/drvdispatch"
 }

@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2034  # variables are shared with run-one
+# Hosts that cannot be used, or are lost; builder6 is the one to break. Sourced by run-one.
+
+# The run has said in exactly one line that HOST is out of it, with a word of the remedy.
+one_line_about() {
+    expect err "$1.*($2)"
+    [[ $(grep -cE "(could not reach|not using|lost) [a-z@]*$1" err) == 1 ]] || fail "not one line about $1"
+}
+
+goes_on_without() {
+    expect_status 0
+    closure_is_valid result
+    one_line_about "$@"
+    built_on result | tee share
+    expect_not share " $1\$"
+}
+
+check_host_without_nix() {
+    machines mixed builder1 builder5
+    with_builders mixed build wide --not-on local
+    goes_on_without builder5 'install Nix'
+}
+
+check_untrusted_user() {
+    machines mixed builder1 builder4
+    with_builders mixed build wide --not-on local
+    goes_on_without builder4 'trusted-users'
+}
+
+check_cut_host_at_the_start() {
+    machines mixed builder1 builder6
+    lab cut builder6
+    with_builders mixed build wide --not-on local --connect-timeout 3
+    lab heal builder6
+    goes_on_without builder6 'ssh builder6'
+}
+
+check_wrong_host_key() {
+    local other
+    machines other builder1
+    machines mixed builder1 builder6
+    other=$(awk '{ print $NF }' other)
+    sed -i "s|^\(.*@builder6 .*\) [^ ]*$|\1 $other|" mixed
+    with_builders mixed build wide --not-on local
+    goes_on_without builder6 'machines file|field 8'
+}
+
+check_unknown_host_key() {
+    machines mixed builder1 builder6
+    sed -i 's|^\(.*@builder6 .*\) [^ ]*$|\1 -|' mixed
+    sed '/builder6/d' "$LAB_KNOWN_HOSTS" >known_hosts
+    sed "s|$LAB_KNOWN_HOSTS|$work/known_hosts|" "$LAB_SSH_CONFIG" >ssh_config
+    NIX_SSHOPTS="-F $work/ssh_config" with_builders mixed build wide --not-on local
+    goes_on_without builder6 'known host'
+}
+
+check_hosts_check_judges_each() {
+    machines all builder1 builder4 builder5 builder6
+    lab kill builder6
+    run hosts check --builders "@$work/all" --connect-timeout 5
+    lab start builder6
+    expect_status 1
+    expect out '^[a-z@]*builder1: ok'
+    expect out '^[a-z@]*builder4: .*trusted-users'
+    expect out '^[a-z@]*builder5: .*install Nix'
+    expect out '^[a-z@]*builder6: .*(refused|cannot reach)'
+    [[ $(wc -l <out) == 5 ]] || fail "that is not a line for each of five hosts"
+}
+
+check_no_host_left() {
+    machines bad builder5
+    with_builders bad build one --not-on local
+    expect_status 1
+    expect err 'install Nix'
+}
+
+# during ACTION…: builds while ACTION happens to builder6, in the middle of its builds.
+during() {
+    local pid
+    machines mixed builder1 builder6
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A long --argstr salt "$salt" \
+        --builders "@$work/mixed" --not-on local --connect-timeout 3 >out 2>err &
+    pid=$!
+    wait_until 30 runs_on builder6 'sleep 1.5'
+    "$@"
+    status=0
+    wait "$pid" || status=$?
+    cat err
+    expect_status 0
+    closure_is_valid result
+    expect err 'lost [a-z@]*builder6'
+}
+
+check_killed_host_in_the_middle() {
+    during lab kill builder6
+    lab start builder6
+    built_on result
+}
+
+check_killed_connections_in_the_middle() {
+    during on_host builder6 pkill -KILL sshd
+    lab kill builder6
+    lab start builder6
+}
+
+check_cut_link_in_the_middle() {
+    during lab cut builder6
+    lab heal builder6
+    lab kill builder6
+    lab start builder6
+}
+
+check_host_comes_back() {
+    bounce() { lab kill builder6; lab start builder6; }
+    during bounce
+    expect err 'builder6 is back'
+}
+
+# What was built before drvdispatch was killed is not built again.
+check_killed_run_continues() {
+    local pid out host n=0
+    machines good builder1 builder2 builder3
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A long --argstr salt "$salt" \
+        --builders "@$work/good" --not-on local --no-link >out 2>err &
+    pid=$!
+    wait_until 30 grep -qE 'built e2e-long-[0-9]+ on' err
+    sleep 0.2
+    kill -KILL "$pid"
+    wait "$pid" || true
+    wait_until 10 runs_nowhere '^sleep 1.5'
+    mkdir before
+    for out in $(nix-store -qR "$(drv_of long)" | grep 'e2e-long-[0-9]*.drv$' | xargs nix-store -q --outputs); do
+        for host in builder1 builder2 builder3; do
+            if on_host "$host" nix-store --check-validity "$out" 2>/dev/null; then
+                on_host "$host" cat "$out" >"before/${out##*/}"
+            fi
+        done
+    done
+    build long --not-on local
+    expect_status 0
+    closure_is_valid result
+    for out in before/*; do
+        cmp "$out" "/nix/store/${out##*/}" || fail "${out##*/} was built twice"
+        n=$((n + 1))
+    done
+    ((n >= 1)) || fail "nothing was built before"
+    expect err "^$((19 - n)) built"
+}
