@@ -147,7 +147,7 @@ mod tests {
     fn one_absurd_measurement_is_bounded() {
         let mut live = live();
         live.observe(JobId(60), Span(u64::MAX));
-        assert!(live.factor(OutputClass::Source) < 5.0);
+        assert!(live.factor(OutputClass::Source).ln() < MAX_LOG / 2.0, "one says less than half of the most");
         live.observe(JobId(61), Span::ZERO);
         assert_eq!(live.factor(OutputClass::Source), 1.0, "one each way");
     }
@@ -166,7 +166,9 @@ mod tests {
             }
             for class in OutputClass::ALL {
                 prop_assert_eq!(one.factor(class), other.factor(class));
-                prop_assert!((0.04..25.0).contains(&one.factor(class)));
+                // To the next multiple of 1/1024.
+                let (factor, most) = (one.factor(class), MAX_LOG.exp());
+                prop_assert!((1.0 / most - 0.001..=most + 0.001).contains(&factor), "{factor}");
             }
         }
 
