@@ -43,6 +43,11 @@ impl Knowledge {
         lock(&self.infos[host]).insert(path.to_owned(), info);
     }
 
+    /// The size of a path as a NAR, as far as the host that has it was asked.
+    pub fn size(&self, host: HostId, path: &str) -> Option<u64> {
+        lock(&self.infos[host]).get(path).map(|info| info.nar_size)
+    }
+
     /// Nothing is certain any more of a host that was away.
     pub fn forget(&self, host: HostId) {
         lock(&self.valid[host]).clear();

@@ -153,7 +153,7 @@ impl Carrier {
             events.push(match &result {
                 Ok(_) => {
                     // What went over is known for the batch as a whole: the first parcels take it up.
-                    let size = parcel.paths.iter().map(|&p| self.work.paths[p].size).sum::<u64>();
+                    let size = parcel.paths.iter().map(|&p| self.size(way.0, p)).sum::<u64>();
                     let last = parcel.transfer == batch[batch.len() - 1].transfer;
                     let bytes = if last { left } else { size.min(left) };
                     left -= bytes;
@@ -172,7 +172,7 @@ impl Carrier {
     async fn attempt(self: &Arc<Self>, (from, to): Way, batch: &[Parcel]) -> Result<u64, Fault> {
         let ids: Vec<PathId> = batch.iter().flat_map(|b| &b.paths).copied().collect();
         let paths: Vec<String> = ids.iter().map(|&p| self.work.paths[p].path.clone()).collect();
-        let size: u64 = ids.iter().map(|&p| self.work.paths[p].size).sum();
+        let size: u64 = ids.iter().map(|&p| self.size(from, p)).sum();
         match from {
             Source::Host(from) if size >= WORTH_NIX_COPY => self.copy(from, to, &paths).await.map(|()| size),
             from => {
@@ -184,6 +184,16 @@ impl Carrier {
                 done.await.unwrap_or_else(|e| Err((Side::Unknown, e.to_string())))
             }
         }
+    }
+
+    /// The size of a path where it comes from, or else what was guessed of it.
+    fn size(&self, from: Source, path: PathId) -> u64 {
+        let spec = &self.work.paths[path];
+        let known = match from {
+            Source::Host(host) => self.known.size(host, &spec.path),
+            Source::Substituter => None,
+        };
+        known.unwrap_or(spec.size)
     }
 
     /// Streams a closure from one live connection to another.
