@@ -22,7 +22,8 @@ check_failed_build() {
 check_failure_stops_the_rest() {
     build needs-failing
     expect_status 100
-    expect err 'needs-failing'
+    expect err 'e2e-needs-failing was skipped because of e2e-failing'
+    expect_not err 'building e2e-needs-failing'
 }
 
 check_timeout() {
