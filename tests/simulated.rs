@@ -150,7 +150,7 @@ fn run(case: &Case) -> (Scheduler, Record, Time) {
         at = now;
         record.event(at, &event);
         scheduler.step(at, &event, &mut orders);
-        scheduler.check().unwrap();
+        scheduler.check().expect("every invariant holds");
         for order in orders.drain(..) {
             record.order(at, &order);
             world.obey(at, &order);

@@ -9,7 +9,7 @@ use crate::run::{Failure, HostFault, Outcome, Times};
 
 /// A verdict on one `BuildResult` that is no success.
 pub(super) fn of_result(result: &BuildResult) -> Outcome {
-    let text = plain(&result.error_msg);
+    let text = headline(&result.error_msg);
     let times = times(result);
     let failed = |failure| Outcome::Failed { failure, message: text.clone(), times };
     let fault = |fault| Outcome::HostFailed { fault, message: text.clone() };
@@ -54,6 +54,16 @@ pub(super) fn times(result: &BuildResult) -> Times {
 /// Whether the daemon says that it is of the wrong system or lacks a feature.
 fn host_lacks(text: &str) -> bool {
     text.contains("is required to build") || text.contains("required system or feature not available")
+}
+
+/// Nix's message without the end of the log that it repeats and its advice: the log is shown by whoever
+/// shows the failure.
+fn headline(text: &str) -> String {
+    let text = plain(text);
+    let repeats = |line: &str| line.contains("log lines:") || line.trim_start().starts_with("For full logs");
+    let kept: Vec<&str> = text.lines().take_while(|line| !repeats(line)).collect();
+    // `…failed with exit code 1;` is how it leads over to the log.
+    kept.join("\n").trim_end_matches([';', '\n', ' ']).to_owned()
 }
 
 /// Text without terminal colours.
@@ -115,6 +125,14 @@ mod tests {
         assert_eq!(kind(Status::DependencyFailed, "1 dependency failed"), "host: MissingInputs");
         assert_eq!(kind(Status::MiscFailure, "unexpected"), "host: Other");
         assert_eq!(kind(Status::Unknown(99), "?"), "host: Other");
+    }
+
+    #[test]
+    fn a_repeated_log_is_left_out() {
+        let text = "builder for 'x' failed with exit code 1;\n       last 2 log lines:\n       > a\n       > b\n\
+                    \x20      For full logs, run 'nix log x'.";
+        assert_eq!(headline(text), "builder for 'x' failed with exit code 1");
+        assert_eq!(headline("hash mismatch:\n  a\n  b"), "hash mismatch:\n  a\n  b");
     }
 
     #[test]

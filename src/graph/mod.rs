@@ -4,6 +4,7 @@
 
 mod bound;
 mod check;
+mod demand;
 mod derivations;
 mod order;
 mod prune;
@@ -14,6 +15,7 @@ mod workload;
 
 pub use bound::{Class, Power, classes, makespan_bound};
 pub use check::BadWorkload;
+pub use demand::needed_jobs;
 pub use derivations::{DrvId, Graph, GraphError};
 pub use order::Order;
 pub use prune::Missing;

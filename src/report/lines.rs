@@ -40,6 +40,7 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::SlotUp { host, .. } if run.hosts()[*host].back => {
             Line::one(Notice, format!("{} is back", run.host_name(*host)))
         }
+        Event::HostLost { host, .. } if !run.hosts()[*host].newly_lost => Vec::new(),
         Event::HostLost { host, cause } => {
             let what = if run.hosts()[*host].met { "lost" } else { "could not reach" };
             Line::one(Notice, format!("{what} {}: {}", run.host_name(*host), one_line(cause)))

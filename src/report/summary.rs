@@ -233,7 +233,7 @@ fn not_built(run: &RunState) -> Vec<NotBuilt> {
     let row = |(id, state): (_, &JobState)| {
         let (drv, name) = (run.job(id).drv.clone(), run.job(id).name.clone());
         match state {
-            JobState::Built { .. } => None,
+            JobState::Built { .. } | JobState::Unneeded => None,
             JobState::Failed { failure } => {
                 let failed = &run.failures()[*failure];
                 let host = run.host_name(failed.host).to_owned();

@@ -30,7 +30,7 @@ pub(crate) fn header() -> Header {
         inputs: if n == 0 { vec![PathId(JOBS)] } else { vec![PathId(n - 1)] },
         outputs: vec![PathId(n)],
         fixed_output: false,
-        parallel: n % 2 == 0,
+        parallel: n.is_multiple_of(2),
         prefer_local: false,
     };
     let path = |n: u32| PathSpec {

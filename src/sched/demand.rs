@@ -5,7 +5,7 @@
 //! host is built again by this.
 
 use crate::base::Table;
-use crate::graph::{JobId, Origin, PathId};
+use crate::graph::{JobId, PathId, needed_jobs};
 
 use super::Scheduler;
 use super::state::JobState;
@@ -33,21 +33,11 @@ impl Scheduler {
 
     /// Walks back from what is wanted and not there to the jobs that have to make it.
     fn needed_jobs(&self) -> Table<JobId, bool> {
-        let mut needed = Table::filled(self.work.jobs.len(), false);
-        let mut stack: Vec<PathId> = self.unmet_wants().collect();
+        let mut start: Vec<PathId> = self.unmet_wants().collect();
         for (host, _, job) in self.jobs.seated() {
             let inputs = &self.work.jobs[job].inputs;
-            stack.extend(inputs.iter().filter(|&&p| !self.stores.holds(host, p)));
+            start.extend(inputs.iter().filter(|&&p| !self.stores.holds(host, p)));
         }
-        while let Some(path) = stack.pop() {
-            if self.stores.available(path) {
-                continue;
-            }
-            let Origin::Job(job) = self.work.paths[path].origin else { continue };
-            if !std::mem::replace(&mut needed[job], true) {
-                stack.extend_from_slice(&self.work.jobs[job].inputs);
-            }
-        }
-        needed
+        needed_jobs(&self.work, start, |path| self.stores.available(path))
     }
 }

@@ -210,7 +210,8 @@ fn agrees_with_the_nix_that_is_here() {
     );
     // The right number by chance: the order holds.
     let chance = evaluate(&["b", "s", "none"]);
-    assert!(chance.starts_with("0:b^out ") && chance.split(' ').count() == 3, "{chance}");
+    // Which outputs a plain `b` means differs between versions.
+    assert!(chance.starts_with("0:b^") && chance.split(' ').count() == 3, "{chance}");
     assert!(!said.iter().any(|line| line.contains("will be built") || line.starts_with("  /")), "{said:?}");
 }
 

@@ -132,7 +132,10 @@ fn fitting(pieces: &[String], between: &str, room: usize) -> String {
 /// `about 4m20s: gcc-13.2 → curl-8.9 → nixos-system-demo`.
 fn critical_cell(run: &RunState, now: Time, room: usize) -> Option<String> {
     let path = run.critical_path(now)?;
-    let left = path.jobs.iter().filter(|job| !matches!(run.jobs()[**job], JobState::Skipped { .. }));
+    let left = path
+        .jobs
+        .iter()
+        .filter(|job| !matches!(run.jobs()[**job], JobState::Skipped { .. } | JobState::Unneeded));
     let names: Vec<String> = left.map(|job| run.job(*job).name.clone()).collect();
     let head = format!("about {}: ", path.left);
     let names = fitting(&names, " → ", room.saturating_sub(measure_text_width(&head)));
@@ -141,7 +144,7 @@ fn critical_cell(run: &RunState, now: Time, room: usize) -> Option<String> {
 
 fn counts(run: &RunState, now: Time) -> String {
     let counts = run.counts();
-    let mut jobs = format!("{} of {} built", counts.built, counts.total());
+    let mut jobs = format!("{} of {} built", counts.built, counts.total() - counts.unneeded);
     let more = [(counts.active, "running"), (counts.failed, "failed"), (counts.skipped, "skipped")];
     for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
         jobs.push_str(&format!(", {n} {what}"));

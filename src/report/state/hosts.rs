@@ -66,6 +66,8 @@ pub struct HostState {
     pub met: bool,
     /// Whether the last slot that came up was the first after a loss.
     pub back: bool,
+    /// Whether its last loss was news, and not another vain try to reach it.
+    pub newly_lost: bool,
     /// Jobs it built.
     pub built: usize,
     /// Jobs that failed on it.

@@ -16,9 +16,9 @@ use path::Ranks;
 pub use transfers::{LinkTotals, Transfer, Transfers};
 
 use super::text::clean;
-use crate::base::{Span, Table, Time};
+use crate::base::{Id, Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{Job, JobId};
+use crate::graph::{Job, JobId, Origin, PathId, needed_jobs};
 use crate::run::Note;
 use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
 
@@ -32,6 +32,8 @@ pub enum JobState {
     Waiting,
     /// Ordered or running, see [`RunState::running`].
     Active,
+    /// Not to be built in this run: its outputs, or those of what needs it, are on some host already.
+    Unneeded,
     /// Done.
     Built { host: HostId, took: Span, times: Times },
     /// Does not build: an index into [`RunState::failures`].
@@ -71,6 +73,7 @@ pub struct Counts {
     pub built: usize,
     pub failed: usize,
     pub skipped: usize,
+    pub unneeded: usize,
 }
 
 /// The state of a run.
@@ -90,6 +93,9 @@ pub struct RunState {
     ended: Option<Ended>,
     now: Time,
     interrupted: bool,
+    /// Paths that some host has had from the start.
+    found: Vec<bool>,
+    gathered: bool,
 }
 
 impl RunState {
@@ -114,6 +120,8 @@ impl RunState {
             ended: None,
             now: Time::ZERO,
             interrupted: false,
+            found: vec![false; header.workload.paths.len()],
+            gathered: false,
             dependents,
             header,
         }
@@ -125,7 +133,15 @@ impl RunState {
         self.ended = None;
         match event {
             Event::SlotUp { host, slot } => self.hosts[*host].slot_up(*slot, at),
-            Event::HostHolds { .. } | Event::FleetReady | Event::DeadlineReached => {}
+            Event::HostHolds { paths, .. } => {
+                paths.iter().for_each(|path| self.found[path.index()] = true);
+                self.review_demand();
+            }
+            Event::FleetReady => {
+                self.gathered = true;
+                self.review_demand();
+            }
+            Event::DeadlineReached => {}
             Event::HostLost { host, cause } => {
                 self.lose(at, *host, Standing::Lost { cause: cause.clone(), at })
             }
@@ -273,8 +289,26 @@ impl RunState {
             self.setbacks.insert(job, (host, cause.clone()));
             self.requeue(job);
         }
+        let known = matches!(self.hosts[host].standing, Standing::Lost { .. });
+        self.hosts[host].newly_lost = !known;
         self.hosts[host].down(at);
         self.hosts[host].standing = standing;
+    }
+
+    /// Tells what has to be built from what was built before this run, as the scheduler does.
+    fn review_demand(&mut self) {
+        if !self.gathered {
+            return;
+        }
+        let work = &self.header.workload;
+        let available = |path: PathId| match work.paths[path].origin {
+            Origin::Job(job) => self.found[path.index()] || matches!(self.jobs[job], JobState::Built { .. }),
+            Origin::Home | Origin::Substituter => true,
+        };
+        let needed = needed_jobs(work, work.wanted.iter().copied(), available);
+        let idle = |job: &JobId| self.jobs[*job] == JobState::Waiting && !needed[*job];
+        let unneeded: Vec<JobId> = work.jobs.ids().filter(idle).collect();
+        unneeded.into_iter().for_each(|job| self.set(job, JobState::Unneeded));
     }
 
     fn skip_dependents(&mut self, failed: JobId) {
@@ -384,9 +418,9 @@ impl RunState {
 }
 
 impl Counts {
-    /// Jobs of any kind.
+    /// Jobs of this run, of any kind.
     pub fn total(&self) -> usize {
-        self.waiting + self.active + self.built + self.failed + self.skipped
+        self.waiting + self.active + self.built + self.failed + self.skipped + self.unneeded
     }
 
     fn of(&mut self, state: &JobState) -> &mut usize {
@@ -396,6 +430,7 @@ impl Counts {
             JobState::Built { .. } => &mut self.built,
             JobState::Failed { .. } => &mut self.failed,
             JobState::Skipped { .. } => &mut self.skipped,
+            JobState::Unneeded => &mut self.unneeded,
         }
     }
 }

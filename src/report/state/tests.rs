@@ -32,7 +32,7 @@ fn recount(run: &RunState) -> Counts {
 #[test]
 fn jobs_are_where_the_events_left_them() {
     let run = Scene::failed().run;
-    assert_eq!(run.counts(), Counts { waiting: 0, active: 0, built: 2, failed: 1, skipped: 2 });
+    assert_eq!(run.counts(), Counts { waiting: 0, active: 0, built: 2, failed: 1, skipped: 2, unneeded: 0 });
     assert!(matches!(run.jobs()[ZLIB], JobState::Built { host: RUBY, took: Span(3_200_000), .. }));
     // Without a measured time, what passed between start and end counts.
     assert!(matches!(run.jobs()[HELLO], JobState::Built { host: LOCAL, took: Span(40_000_000), .. }));
@@ -102,4 +102,15 @@ proptest! {
         let latest = steps.iter().map(|step| step.at).max().unwrap_or_default();
         prop_assert_eq!(fold(&steps).now(), latest);
     }
+}
+
+#[test]
+fn what_was_there_before_the_run_is_not_to_be_built() {
+    let mut run = RunState::new(super::super::testing::header());
+    // curl is on a host from an earlier run; so gcc, which only curl needs, is not to be built.
+    run.event(Time(1), &Event::HostHolds { host: HostId(1), paths: vec![PathId(2)] });
+    assert_eq!(run.counts().unneeded, 0, "more hosts may answer");
+    run.event(Time(2), &Event::FleetReady);
+    assert_eq!(run.jobs()[GCC], JobState::Unneeded);
+    assert_eq!((run.counts().unneeded, run.counts().waiting), (2, 3));
 }
