@@ -1,6 +1,8 @@
 //! The scheduler under the simulated world: whatever the graph, the fleet and the faults, every job
 //! ends once, every invariant holds after each step, and the same run gives the same orders.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 use drvdispatch::base::{Span, Table, Time};
 use drvdispatch::cost::Cost;
 use drvdispatch::drive::{Happening, Watch, World};
@@ -159,6 +161,93 @@ fn run(case: &Case) -> (Scheduler, Record, Time) {
     (scheduler, record, at)
 }
 
+/// What else may go wrong.
+#[derive(Clone, Debug)]
+struct Rough {
+    /// Seed of the transfers that fail.
+    transfers: Option<u64>,
+    /// Per job one host that alone may build it; any host, where there is no such host.
+    only: Vec<u32>,
+    interrupted: Option<u64>,
+    refused: Option<(u32, u64)>,
+    /// A host that is cut so many times, for half a second in each two.
+    flapping: Option<(u32, u64)>,
+    /// Whether a cache has the source, which nobody else has then.
+    cached: bool,
+}
+
+fn rough() -> impl Strategy<Value = Rough> {
+    (
+        prop::option::of(any::<u64>()),
+        prop::collection::vec(0u32..9, 24),
+        prop::option::weighted(0.2, 0u64..10_000_000),
+        prop::option::weighted(0.3, (1u32..4, 0u64..10_000_000)),
+        prop::option::of((1u32..4, 1u64..9)),
+        any::<bool>(),
+    )
+        .prop_map(|(transfers, only, interrupted, refused, flapping, cached)| Rough {
+            transfers,
+            only,
+            interrupted,
+            refused,
+            flapping,
+            cached,
+        })
+}
+
+/// Runs a case with all of that; whether it was interrupted before it ended.
+fn run_rough(case: &mut Case, rough: &Rough) -> (Scheduler, Record, bool) {
+    let known = |host: u32| (host as usize) < case.hosts.len();
+    if rough.cached {
+        case.work.paths[PathId(0)].origin = Origin::Substituter;
+    }
+    if let Some((host, times)) = rough.flapping.filter(|(h, _)| known(*h)) {
+        let cut = |i| Fault {
+            host: HostId(host),
+            at: Time(i * 2_000_000),
+            back: Some(Time(i * 2_000_000 + 500_000)),
+        };
+        case.faults.extend((0..times).map(cut));
+    }
+    let slots = |&h: &HostId| case.hosts[h].slots > 0;
+    let all: Vec<HostId> = case.hosts.ids().filter(slots).collect();
+    let one = |only: u32| Some(HostId(only)).filter(|_| known(only)).filter(slots).map(|host| vec![host]);
+    let eligible =
+        case.work.jobs.ids().map(|j| one(rough.only[j.0 as usize]).unwrap_or(all.clone())).collect();
+    let policy = Policy { keep_going: case.keep_going, ..Policy::default() };
+    let mut scheduler =
+        Scheduler::new(case.work.clone(), case.hosts.clone(), case.estimates.clone(), eligible, policy);
+    let mut world = SimWorld::new(&case.work, &case.hosts, &case.truth, case.faults.clone());
+    if let Some(seed) = rough.transfers {
+        world = world.with_failing_transfers(seed);
+    }
+    if let Some((host, at)) = rough.refused.filter(|(h, _)| known(*h)) {
+        world.at(Time(at), Event::HostRefused { host: HostId(host), cause: "refused".into() });
+    }
+    if let Some(at) = rough.interrupted {
+        world.at(Time(at), Event::Interrupted);
+    }
+    let (mut record, mut orders, mut interrupted) = (Record::default(), Vec::new(), false);
+    while !scheduler.is_done() {
+        let (at, happening) = world.next(scheduler.deadline());
+        let Happening::Fact(event) = happening else { continue };
+        if event == Event::Interrupted {
+            let planned = rough.interrupted.is_some_and(|i| at >= Time(i)) && !interrupted;
+            assert!(planned, "stalled at {at:?}: {:?}", scheduler.verdict());
+            interrupted = true;
+        }
+        record.event(at, &event);
+        assert!(record.1.len() < 5_000, "this never ends");
+        scheduler.step(at, &event, &mut orders);
+        scheduler.check().unwrap();
+        for order in orders.drain(..) {
+            record.order(at, &order);
+            world.obey(at, &order);
+        }
+    }
+    (scheduler, record, interrupted)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
@@ -189,6 +278,20 @@ proptest! {
                 let slack = Span(case.work.jobs.len() as u64);
                 prop_assert!(end.since(Time::ZERO) + slack >= bound, "{end:?} is below the bound {bound:?}");
             }
+        }
+    }
+
+    #[test]
+    fn whatever_goes_wrong_the_run_ends(mut case in case(), rough in rough()) {
+        let (scheduler, record, interrupted) = run_rough(&mut case, &rough);
+        let verdict = scheduler.verdict();
+        if !verdict.missing.is_empty() && !interrupted && rough.transfers.is_none() {
+            prop_assert!(!verdict.endings.is_empty(), "nothing says why something is missing");
+        }
+        // Nothing is tried for ever: three times for a host's failure, six for its loss.
+        for job in case.work.jobs.ids() {
+            let builds = record.0.iter().filter(|(_, o)| matches!(o, Order::Build { job: j, .. } if *j == job));
+            prop_assert!(builds.count() <= 40);
         }
     }
 

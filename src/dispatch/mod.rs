@@ -33,7 +33,11 @@ pub use world::RealWorld;
 /// Why no further job can succeed on the host that gave this outcome, if it says so.
 fn refusal(outcome: &crate::run::Outcome) -> Option<&str> {
     match outcome {
-        crate::run::Outcome::HostFailed { message, .. } if judge::is_refusal(message) => Some(message),
+        crate::run::Outcome::HostFailed { fault: crate::run::HostFault::Other, message }
+            if judge::is_refusal(message) =>
+        {
+            Some(message)
+        }
         _ => None,
     }
 }

@@ -3,11 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam::channel::{RecvTimeoutError, bounded};
+
 use super::link::{self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Target};
 use crate::nix::wire::{Client, Rejected, Trust, WireError};
 
 /// At most so many handshakes at a time per host: sshd begins to drop them at ten (`MaxStartups`).
 const HANDSHAKES: usize = 4;
+
+/// How long a daemon may take to answer the first greeting: nobody else could end such a wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a host is reached. What `ssh -G` says is asked once and kept.
 pub struct Access {
@@ -91,11 +96,32 @@ impl Access {
     /// As [`Self::open`].
     pub fn shake_hands(&self, link: Link) -> Result<Session, Trouble> {
         let interrupt = link.interrupt();
-        let client = Client::try_handshake(link).map_err(|failed| self.explain_handshake(*failed))?;
+        let (done, over) = bounded::<()>(0);
+        let watched = interrupt.clone();
+        std::thread::spawn(move || {
+            if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                watched.fire();
+            }
+        });
+        let answer = Client::try_handshake(link);
+        drop(done);
+        let client = answer.map_err(|failed| match interrupt.fired() {
+            true => self.silent(),
+            false => self.explain_handshake(*failed),
+        })?;
         if client.trust() == Trust::Untrusted && !self.is_local() {
             return Err(self.untrusted());
         }
         Ok(Session { client, interrupt })
+    }
+
+    fn silent(&self) -> Trouble {
+        let seconds = PATIENCE.as_secs();
+        let text = format!(
+            "{}: its Nix daemon did not answer within {seconds} s; see what holds it up there",
+            self.name
+        );
+        Trouble { passing: true, text }
     }
 
     fn explain_handshake(&self, failed: Rejected<Link>) -> Trouble {

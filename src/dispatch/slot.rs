@@ -41,6 +41,11 @@ pub(super) enum Report {
         epoch: u32,
         trouble: Trouble,
     },
+    /// The host did not say what it has.
+    Mute {
+        epoch: u32,
+        trouble: Trouble,
+    },
     Holds {
         epoch: u32,
         paths: Vec<crate::graph::PathId>,
@@ -176,7 +181,7 @@ impl SlotWorker {
             Task::Holds { epoch, context } => {
                 let report = match self.holds(&context) {
                     Ok(paths) => Report::Holds { epoch, paths },
-                    Err(trouble) => Report::Failed { epoch, trouble },
+                    Err(trouble) => Report::Mute { epoch, trouble },
                 };
                 self.send(report);
             }
@@ -200,7 +205,10 @@ impl SlotWorker {
 
     fn drop_session(&mut self) {
         self.shared.set_interrupt(None);
-        self.session = None;
+        if self.session.take().is_some() {
+            // Temporary roots end with their connection; which of them were this one's is not known.
+            self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     fn keep_alive(&mut self) {
@@ -237,7 +245,14 @@ impl SlotWorker {
         if self.session.is_none()
             && let Err(trouble) = self.connect(Some(RECONNECT))
         {
+            self.shared.finish();
             self.over(job, attempt, lost_outcome(&trouble), Some(trouble));
+            return;
+        }
+        // Who ended it while it connected had nothing to cut yet.
+        if self.shared.ended_early() {
+            self.shared.finish();
+            self.over(job, attempt, Outcome::Cancelled, None);
             return;
         }
         self.send(Report::Fact(Event::Started { job, attempt }));
@@ -263,7 +278,7 @@ impl SlotWorker {
                 (outcome, false)
             }
         };
-        if broken {
+        if broken || self.session.as_ref().is_some_and(|s| !s.client.is_usable()) {
             self.drop_session();
         }
         self.over(job, attempt, outcome, None);

@@ -88,10 +88,16 @@ impl Stager {
     pub fn forget(&mut self, host: HostId) {
         self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
         self.carrier.porters.cut(host);
-        self.carrier.known.forget(host);
+        self.doubt(host);
         let mux = Arc::clone(&self.carrier.mux);
         // Ending ssh may take a while.
         self.carrier.runtime.spawn_blocking(move || mux.close(host));
+    }
+
+    /// A host lacks what it was thought to have: whatever is known of it has to be asked again.
+    pub fn doubt(&self, host: HostId) {
+        self.carrier.known.forget(host);
+        self.carrier.roots[host].lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Takes note of a batch that is over; its events are to be passed on.

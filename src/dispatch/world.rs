@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, select_biased, unbounded};
+use crossbeam::channel::{Receiver, Sender, after, bounded, select, unbounded};
 
 use super::build::BuildContext;
 use super::limits::Limits;
@@ -18,7 +18,7 @@ use crate::base::{Table, Time};
 use crate::drive::{Happening, World};
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Attempt, Event, Note, Order, SlotId};
+use crate::run::{Attempt, Event, HostFault, Note, Order, Outcome, SlotId};
 
 /// One slot as the world sees it.
 pub(super) struct Slot {
@@ -52,6 +52,9 @@ pub(super) enum HostState {
 /// How often whoever shows the run is told that time passes.
 const TICK: Duration = Duration::from_millis(100);
 
+/// So many unread letters make their writers wait: a build may talk faster than it can be shown.
+const LETTERS: usize = 4096;
+
 struct Running {
     job: JobId,
     attempt: Attempt,
@@ -73,6 +76,8 @@ pub struct RealWorld {
     pub(super) limits: Limits,
     /// Until when hosts that have not answered are waited for.
     pub(super) gather_until: Option<Instant>,
+    /// When time is next told to pass.
+    next_tick: Instant,
     running: BTreeMap<(HostId, SlotId), Running>,
     pending: std::collections::VecDeque<Happening>,
 }
@@ -85,7 +90,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub fn new() -> Self {
-        Self { letters: unbounded(), deliveries: unbounded() }
+        Self { letters: bounded(LETTERS), deliveries: unbounded() }
     }
 }
 
@@ -113,6 +118,7 @@ impl RealWorld {
             context,
             limits,
             gather_until: Some(gather_until),
+            next_tick: Instant::now() + TICK,
             running: BTreeMap::new(),
             pending: std::collections::VecDeque::new(),
         }
@@ -145,18 +151,30 @@ impl RealWorld {
             Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
             Report::Fact(event) => self.fact(event),
             Report::Note(note) => self.pending.push_back(Happening::Note(note)),
+            Report::Mute { epoch, trouble } if epoch == current => self.lose(host, &trouble),
             Report::Over { job, attempt, outcome, lost } => {
-                self.running.remove(&(host, slot));
-                if let Some(text) = super::refusal(&outcome).map(str::to_owned) {
-                    self.lose(host, &Trouble { passing: false, text });
+                // A build from before the host was lost says nothing about the connections it has now.
+                let known = self.running.remove(&(host, slot)).is_some();
+                if known {
+                    self.judge_host(host, &outcome, lost);
                 }
                 self.fact(Event::Finished { job, attempt, outcome });
-                if let Some(trouble) = lost.filter(|_| self.hosts[host].state == HostState::Up) {
-                    self.lose(host, &trouble);
-                }
             }
             // From before the host was lost.
-            Report::Connected { .. } | Report::Failed { .. } | Report::Holds { .. } => {}
+            Report::Connected { .. } | Report::Failed { .. } | Report::Mute { .. } | Report::Holds { .. } => {
+            }
+        }
+    }
+
+    /// What the end of a build says about its host. That a host is lost has to be known before its slot
+    /// is free, or the next job would be given to it.
+    fn judge_host(&mut self, host: HostId, outcome: &Outcome, lost: Option<Trouble>) {
+        if let Some(text) = super::refusal(outcome).map(str::to_owned) {
+            self.lose(host, &Trouble { passing: false, text });
+        } else if let Some(trouble) = lost {
+            self.lose(host, &trouble);
+        } else if matches!(outcome, Outcome::HostFailed { fault: HostFault::MissingInputs, .. }) {
+            self.stager.doubt(host);
         }
     }
 
@@ -190,9 +208,8 @@ impl RealWorld {
         handle.failed += 1;
         let all = handle.failed >= handle.slots.len();
         match handle.state {
-            HostState::Asking => self.lose(host, &trouble),
             HostState::Connecting if all || !trouble.passing => self.lose(host, &trouble),
-            HostState::Up => {
+            HostState::Asking | HostState::Up => {
                 self.pending.push_back(Happening::Note(Note::Warning { text: trouble.text }));
             }
             HostState::Connecting | HostState::Down => {}
@@ -255,10 +272,14 @@ impl RealWorld {
         true
     }
 
-    /// Waits for a message until `deadline`.
-    fn wait(&mut self, deadline: Instant) -> Result<(), RecvTimeoutError> {
+    /// Waits for a message until `deadline`. Whichever is there first: letters, of which a chatty build
+    /// writes many, must not keep deliveries from being taken.
+    fn wait(&mut self, deadline: Instant) {
         let timeout = after(deadline.saturating_duration_since(Instant::now()));
-        select_biased! {
+        if self.interrupts.try_recv().is_ok() {
+            return self.fact(Event::Interrupted);
+        }
+        select! {
             recv(self.interrupts) -> _ => self.fact(Event::Interrupted),
             recv(self.letters) -> letter => {
                 if let Ok(letter) = letter {
@@ -271,9 +292,8 @@ impl RealWorld {
                     self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
                 }
             }
-            recv(timeout) -> _ => return Err(RecvTimeoutError::Timeout),
+            recv(timeout) -> _ => {}
         }
-        Ok(())
     }
 }
 
@@ -308,13 +328,18 @@ impl World for RealWorld {
                 continue;
             }
             let look = self.enforce_limits().map(|d| self.zero + d);
-            let tick = Instant::now() + TICK;
-            let until = [deadline, look, self.gather_until].into_iter().flatten().fold(tick, Instant::min);
-            if self.wait(until).is_err() {
-                let due = deadline.is_some_and(|d| Instant::now() >= d);
-                let what = if due { Happening::Fact(Event::DeadlineReached) } else { Happening::Tick };
-                return (self.now(), what);
+            // Looked at first: a build that never stops talking must not stop the clock.
+            let now = Instant::now();
+            if deadline.is_some_and(|d| now >= d) {
+                return (self.now(), Happening::Fact(Event::DeadlineReached));
             }
+            if now >= self.next_tick {
+                self.next_tick = now + TICK;
+                return (self.now(), Happening::Tick);
+            }
+            let times = [deadline, look, self.gather_until];
+            let until = times.into_iter().flatten().fold(self.next_tick, Instant::min);
+            self.wait(until);
         }
     }
 }

@@ -36,6 +36,10 @@ impl Scheduler {
             if *state == JobState::Waiting && open == 0 {
                 return Err(format!("{job} waits for nothing"));
             }
+            let bad = |n: &&crate::graph::JobId| self.jobs.state(**n).is_bad();
+            if *state == JobState::Waiting && self.work.jobs[job].needs.iter().any(|n| bad(&n)) {
+                return Err(format!("{job} waits for a job that will never be done"));
+            }
             if *state == JobState::Ready && open > 0 {
                 return Err(format!("{job} is ready with {open} needs open"));
             }

@@ -29,6 +29,14 @@ impl Scheduler {
             };
             self.jobs.set(job, to);
         }
+        // What is needed again may need what has failed since.
+        for job in self.work.jobs.ids() {
+            match self.jobs.state(job) {
+                JobState::Skipped(because) => self.skip_dependents(job, because),
+                state if state.is_bad() => self.skip_dependents(job, job),
+                _ => {}
+            }
+        }
     }
 
     /// Walks back from what is wanted and not there to the jobs that have to make it.

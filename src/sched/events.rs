@@ -2,11 +2,12 @@
 
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
-use crate::graph::JobId;
+use crate::graph::{JobId, Origin, PathId};
 use crate::run::{Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, Source, Times, TransferId};
 
 use super::state::{JobState, Seat};
-use super::{Ending, Phase, Scheduler};
+use super::stores::Transfer;
+use super::{Ending, Phase, Scheduler, Tries};
 
 impl Scheduler {
     /// Takes one fact in. Facts about older attempts, ended transfers and unknown ids are stale.
@@ -14,14 +15,15 @@ impl Scheduler {
         match event {
             Event::SlotUp { host, slot } => self.slot_up(*host, *slot),
             Event::HostHolds { host, paths } if self.hosts.spec.get(*host).is_some() => {
-                for &path in paths.iter().filter(|p| self.work.paths.get(**p).is_some()) {
-                    self.stores.hold(*host, path);
-                }
+                let known = paths.iter().copied().filter(|p| self.work.paths.get(*p).is_some());
+                self.stores.told(*host, known);
                 self.demand_changed = true;
             }
-            Event::HostLost { host, .. } if self.hosts.spec.get(*host).is_some() => self.host_lost(at, *host),
-            Event::HostRefused { host, .. } if self.hosts.spec.get(*host).is_some() => {
-                self.host_lost(at, *host);
+            Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
+                self.host_lost(at, *host, cause);
+            }
+            Event::HostRefused { host, cause } if self.hosts.spec.get(*host).is_some() => {
+                self.host_lost(at, *host, cause);
                 self.hosts.refused(*host);
             }
             Event::FleetReady if self.phase == Phase::Gathering => {
@@ -45,7 +47,7 @@ impl Scheduler {
         }
     }
 
-    fn host_lost(&mut self, at: Time, host: HostId) {
+    fn host_lost(&mut self, at: Time, host: HostId, cause: &str) {
         if !self.hosts.lost(at, host, &self.policy) {
             return;
         }
@@ -54,15 +56,29 @@ impl Scheduler {
         self.stores.drop_transfers_of(host);
         let jobs: Vec<JobId> = self.jobs.seated_on(host).map(|(_, job)| job).collect();
         for job in jobs {
+            if matches!(self.jobs.state(job), JobState::Running(_)) {
+                self.lost_under(job, host, cause);
+            }
             self.unseat(job);
         }
         self.demand_changed = true;
+    }
+
+    /// A job's host or connection was lost while it ran. That is nobody's fault, but a job that takes
+    /// every host with it must not do so for ever.
+    fn lost_under(&mut self, job: JobId, host: HostId, cause: &str) {
+        let tries = self.blame(job, host, cause);
+        tries.lost += 1;
+        if tries.lost >= self.policy.host_tries {
+            self.exhausted.push(job);
+        }
     }
 
     /// Takes a job's slot away; the attempt is over, whatever else is heard of it.
     pub(super) fn unseat(&mut self, job: JobId) {
         self.tries[job].next += 1;
         self.jobs.set(job, JobState::Waiting);
+        self.demand_changed = true;
     }
 
     fn seat_of(&self, job: JobId, attempt: Attempt) -> Option<Seat> {
@@ -116,21 +132,41 @@ impl Scheduler {
         if fault == HostFault::MissingInputs {
             for i in 0..self.work.jobs[job].inputs.len() {
                 let path = self.work.jobs[job].inputs[i];
-                self.stores.forget(host, path);
+                self.not_there(host, path);
             }
         }
         self.tries[job].transient = fault == HostFault::Transient;
-        self.retry(job, host, message);
+        if fault == HostFault::Connection {
+            self.lost_under(job, host, message);
+            self.jobs.set(job, JobState::Waiting);
+            self.demand_changed = true;
+        } else {
+            self.retry(job, host, message);
+        }
     }
 
-    /// Puts a job back after a host's fault, to be tried elsewhere if there is an elsewhere.
-    pub(super) fn retry(&mut self, job: JobId, host: HostId, cause: &str) {
+    /// Notes why a job has to be tried again, and prefers other hosts for it from now on.
+    fn blame(&mut self, job: JobId, host: HostId, cause: &str) -> &mut Tries {
         let tries = &mut self.tries[job];
-        tries.failed += 1;
         cause.clone_into(&mut tries.last_cause);
         if !tries.avoid.contains(&host) {
             tries.avoid.push(host);
         }
+        tries
+    }
+
+    /// A host does not have a path that it was thought to have. What only this machine has stays: there
+    /// is nowhere else to look for it, and one confused message must not fail every job that needs it.
+    fn not_there(&mut self, host: HostId, path: PathId) {
+        if host != HostId::HOME || self.work.paths[path].origin != Origin::Home {
+            self.stores.forget(host, path);
+        }
+    }
+
+    /// Puts a job back after a host's fault, to be tried elsewhere if there is an elsewhere.
+    pub(super) fn retry(&mut self, job: JobId, host: HostId, cause: &str) {
+        let tries = self.blame(job, host, cause);
+        tries.failed += 1;
         if tries.failed >= self.policy.attempts {
             self.exhausted.push(job);
         }
@@ -151,6 +187,14 @@ impl Scheduler {
     /// Skips what depends on a job that ended badly; without `keep_going`, ends the run.
     pub(super) fn end_badly(&mut self, job: JobId, ending: Ending, out: &mut Vec<Order>) {
         self.endings.push((job, ending));
+        self.skip_dependents(job, job);
+        if !self.policy.keep_going {
+            self.stop(out);
+        }
+    }
+
+    /// Skips what can no longer be built without `job`.
+    pub(super) fn skip_dependents(&mut self, job: JobId, because: JobId) {
         let mut stack = vec![job];
         while let Some(bad) = stack.pop() {
             for i in 0..self.jobs.dependents(bad).len() {
@@ -159,13 +203,10 @@ impl Scheduler {
                     self.jobs.state(dependent),
                     JobState::Waiting | JobState::Ready | JobState::Unneeded
                 ) {
-                    self.jobs.set(dependent, JobState::Skipped(job));
+                    self.jobs.set(dependent, JobState::Skipped(because));
                     stack.push(dependent);
                 }
             }
-        }
-        if !self.policy.keep_going {
-            self.stop(out);
         }
     }
 
@@ -199,26 +240,38 @@ impl Scheduler {
         let Some(transfer) = self.stores.end(id) else { return };
         if let (Side::Source, Source::Host(from)) = (side, transfer.from) {
             for &path in &transfer.paths {
-                self.stores.forget(from, path);
+                self.not_there(from, path);
             }
         }
+        self.unlucky.extend(&transfer.paths);
         if transfer.to == HostId::HOME {
             for path in &transfer.paths {
                 self.home_failures[path.0 as usize] += 1;
             }
         }
-        let waiting: Vec<JobId> = self
-            .jobs
-            .seated_on(transfer.to)
-            .map(|(_, job)| job)
-            .filter(|&job| matches!(self.jobs.state(job), JobState::Staging(_)))
-            .filter(|&job| transfer.paths.iter().any(|p| self.work.jobs[job].inputs.binary_search(p).is_ok()))
-            .collect();
-        for job in waiting {
+        for (host, job) in self.waiting_for(&transfer) {
             self.tries[job].next += 1;
-            self.retry(job, transfer.to, cause);
+            self.retry(job, host, cause);
         }
         self.demand_changed = true;
+    }
+
+    /// The seated jobs that wait for what a transfer did not bring: those at its destination, and those
+    /// elsewhere that were to get it by way of this machine.
+    fn waiting_for(&self, failed: &Transfer) -> Vec<(HostId, JobId)> {
+        let waits = |host: HostId, job: JobId| {
+            let inputs = &self.work.jobs[job].inputs;
+            failed.paths.iter().any(|p| {
+                inputs.contains(p) && !self.stores.holds(host, *p) && !self.stores.is_arriving(host, *p)
+            })
+        };
+        self.jobs
+            .seated()
+            .filter(|&(host, ..)| host == failed.to || failed.to == HostId::HOME)
+            .filter(|&(_, _, job)| matches!(self.jobs.state(job), JobState::Staging(_)))
+            .filter(|&(host, _, job)| waits(host, job))
+            .map(|(host, _, job)| (host, job))
+            .collect()
     }
 
     /// Sends a probe to each lost host whose wait is over.

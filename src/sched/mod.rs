@@ -19,6 +19,8 @@ mod state;
 mod stores;
 mod verdict;
 
+use std::collections::BTreeSet;
+
 pub use policy::Policy;
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
@@ -58,6 +60,8 @@ pub struct Scheduler {
     demand_changed: bool,
     /// Vain tries to bring each wanted path home.
     home_failures: Vec<u32>,
+    /// Paths that a transfer failed to bring somewhere: not sent ahead any more.
+    unlucky: BTreeSet<PathId>,
     endings: Vec<(JobId, Ending)>,
     /// Jobs that failed too often for hosts' reasons.
     exhausted: Vec<JobId>,
@@ -68,6 +72,8 @@ pub struct Scheduler {
 struct Tries {
     next: u32,
     failed: u32,
+    /// How often its host or the connection was lost under it.
+    lost: u32,
     avoid: Vec<HostId>,
     last_cause: String,
     /// The last failure was of the builder itself.
@@ -109,6 +115,7 @@ impl Scheduler {
             sent_ahead: Table::filled(work.jobs.len(), None),
             tries: Table::filled(work.jobs.len(), Tries::default()),
             home_failures: vec![0; work.paths.len()],
+            unlucky: BTreeSet::new(),
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
             estimates,
@@ -133,14 +140,23 @@ impl Scheduler {
             return;
         }
         self.probe(at, out);
-        if std::mem::take(&mut self.demand_changed) {
-            self.review_demand();
-        }
-        if self.phase == Phase::Building {
-            self.stage_seated(out);
-            self.place(at, out);
-            self.bring_home(out);
-            self.give_up_hopeless(out);
+        loop {
+            if std::mem::take(&mut self.demand_changed) {
+                self.review_demand();
+            }
+            // Before anything is placed, or a job that failed too often would just be bound again.
+            if self.phase == Phase::Building {
+                self.give_up_hopeless(out);
+            }
+            if self.phase == Phase::Building {
+                self.stage_seated(out);
+                self.place(at, out);
+                self.bring_home(out);
+            }
+            // An input that turns out to be gone changes what is needed, and no event may ever follow.
+            if !self.demand_changed {
+                break;
+            }
         }
     }
 

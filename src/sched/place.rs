@@ -55,7 +55,7 @@ impl Scheduler {
     /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not.
     pub(super) fn place(&mut self, at: Time, out: &mut Vec<Order>) {
         let mut forecasts = self.forecasts(at);
-        let window: Vec<JobId> = self.jobs.ready().take(self.policy.window).collect();
+        let window = self.window(&forecasts);
         let mut rest = window.as_slice();
         while let Some(&first) = rest.first() {
             let least = self.jobs.rank(first).scale(1.0 - self.policy.rank_tolerance);
@@ -65,6 +65,21 @@ impl Scheduler {
             rest = behind;
         }
         self.start_complete(at, out);
+    }
+
+    /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many that
+    /// could have a slot now. Jobs for a host that is away or busy must not keep others from idle ones.
+    fn window(&self, forecasts: &Table<HostId, Forecast>) -> Vec<JobId> {
+        let connected = |job: JobId| self.eligible[job].iter().any(|&h| !forecasts[h].slots.is_empty());
+        let free: Vec<HostId> =
+            forecasts.iter().filter(|(_, f)| f.has_free_slot()).map(|(host, _)| host).collect();
+        let first = self.jobs.ready().filter(|&job| connected(job)).take(self.policy.window);
+        let mut window: Vec<JobId> = first.collect();
+        let seatable = |job: JobId| self.eligible[job].iter().any(|h| free.contains(h));
+        if window.len() == self.policy.window && !free.is_empty() && !window.iter().any(|&j| seatable(j)) {
+            window.extend(self.jobs.ready().filter(|&job| seatable(job)).take(self.policy.window));
+        }
+        window
     }
 
     /// Places jobs of about the same rank: first those that need nothing brought.

@@ -89,7 +89,8 @@ impl Scheduler {
             return;
         }
         self.sent_ahead[job] = Some(host);
-        let lacking = self.lacking(host, &self.work.jobs[job].inputs);
+        let mut lacking = self.lacking(host, &self.work.jobs[job].inputs);
+        lacking.retain(|path| !self.unlucky.contains(path));
         // What cannot be had is found out when the job is bound.
         let _ = self.request(host, lacking, Some(job), out);
     }

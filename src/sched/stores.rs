@@ -72,6 +72,15 @@ impl Stores {
         }
     }
 
+    /// Records all that a host has, as it says itself: what it had before it was away may be gone. Of
+    /// this machine only what is added counts, because transfers go on while it is asked.
+    pub fn told(&mut self, host: HostId, paths: impl Iterator<Item = PathId>) {
+        if host != HostId::HOME {
+            self.held[host].fill(0);
+        }
+        paths.for_each(|path| self.hold(host, path));
+    }
+
     /// Records that a host does not have a path after all.
     pub fn forget(&mut self, host: HostId, path: PathId) {
         self.held[host][path.index() / 64] &= !(1 << (path.index() % 64));
@@ -112,7 +121,7 @@ impl Stores {
         for &path in inputs.iter().filter(|p| !self.holds(to, **p)) {
             any = true;
             let size = if self.is_arriving(to, path) { self.size[path] / 2 } else { self.size[path] };
-            bytes_in += size;
+            bytes_in = bytes_in.saturating_add(size);
             if let Some(Source::Host(from)) = self.source(hosts, to, path) {
                 slowest_source = slowest_source.max(hosts[from].link.time(size));
             }

@@ -11,7 +11,7 @@ use crate::base::{Span, Table, Time};
 use crate::drive::{Happening, World};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, PathId, Workload};
-use crate::run::{Attempt, Event, Failure, Made, Order, Outcome, SlotId, Source, Times};
+use crate::run::{Attempt, Event, Failure, Made, Order, Outcome, Side, SlotId, Source, Times, TransferId};
 
 /// A host that is lost for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct SimWorld<'a> {
     /// What each job really takes on a host of speed 1; `None` for a build that fails at once.
     truth: &'a Table<JobId, Option<Span>>,
     faults: Vec<Fault>,
+    /// Seed of the transfers that fail, if any do.
+    spoilt: Option<u64>,
     now: Time,
     next_seq: u64,
     queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
@@ -69,6 +71,7 @@ impl<'a> SimWorld<'a> {
             hosts,
             truth,
             faults: Vec::new(),
+            spoilt: None,
             now: Time::ZERO,
             next_seq: 0,
             queue: BinaryHeap::new(),
@@ -80,7 +83,16 @@ impl<'a> SimWorld<'a> {
         world
     }
 
-    fn at(&mut self, time: Time, event: Event) {
+    /// Has a part of the transfers fail, on either side: which, follows from the seed. Of four seeds, one
+    /// has all of them fail.
+    #[must_use]
+    pub fn with_failing_transfers(mut self, seed: u64) -> Self {
+        self.spoilt = Some(seed);
+        self
+    }
+
+    /// A fact that no order causes.
+    pub fn at(&mut self, time: Time, event: Event) {
         self.queue.push(Reverse((time, self.next_seq, self.events.len())));
         self.next_seq += 1;
         self.events.push(Some(event));
@@ -121,6 +133,13 @@ impl<'a> SimWorld<'a> {
         Made { path, size: self.work.paths[path].size, refs: self.work.jobs[job].inputs.clone() }
     }
 
+    fn failure_of(&self, transfer: TransferId) -> Option<Side> {
+        let seed = self.spoilt?;
+        let hash = (seed ^ u64::from(transfer.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let sides = [Side::Source, Side::Destination, Side::Unknown];
+        (seed % 4 == 0 || hash % 4 == 0).then(|| sides[(hash / 4 % 3) as usize])
+    }
+
     fn transfer_time(&self, from: Source, to: HostId, paths: &[PathId]) -> (u64, Span) {
         let bytes = paths.iter().map(|&p| self.work.paths[p].size).sum();
         let there = self.hosts[to].link.time(bytes);
@@ -140,7 +159,12 @@ impl World for SimWorld<'_> {
                 let lost = |h: HostId| self.cut_between(h, at, at + took);
                 let source_lost = matches!(*from, Source::Host(h) if lost(h));
                 if !lost(*to) && !source_lost {
-                    self.at(at + took, Event::Staged { transfer: *transfer, bytes, took });
+                    let transfer = *transfer;
+                    let event = match self.failure_of(transfer) {
+                        Some(side) => Event::StageFailed { transfer, side, cause: "simulated".to_owned() },
+                        None => Event::Staged { transfer, bytes, took },
+                    };
+                    self.at(at + took, event);
                 }
             }
             Order::Cancel { job, attempt, .. } => {
