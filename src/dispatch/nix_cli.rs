@@ -107,8 +107,11 @@ impl EvalOptions {
             flags.push("--impure".to_owned());
         }
         flags.extend(pairs("--override-input", &self.override_inputs));
-        flags.extend(pairs("--arg", &self.args));
-        flags.extend(pairs("--argstr", &self.argstrs));
+        // Nix refuses them beside flakes. With no expression at all it shall say so.
+        if in_expression || !self.in_expression() {
+            flags.extend(pairs("--arg", &self.args));
+            flags.extend(pairs("--argstr", &self.argstrs));
+        }
         if in_expression {
             let named = [("--file", &self.file), ("--expr", &self.expr)];
             let given = named.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
