@@ -142,6 +142,7 @@ fn dispatch(
     crew: Crew,
     means: Means,
 ) -> Result<u8, CliError> {
+    args.results.check_links(&prepared)?;
     let work = std::mem::take(&mut prepared.work);
     let eligible = setup.eligible(&work)?;
     let estimates = cost::estimate(&work);
@@ -172,7 +173,7 @@ fn dispatch(
     logs.finish();
     outcome::print_summary(&state, &classes, args.how.quiet);
     let verdict = scheduler.verdict();
-    outcome::print_endings(&verdict, &header, &setup.fleet.hosts[HostId::HOME].name);
+    outcome::print_endings(&verdict, &header, &setup.fleet.hosts[HostId::HOME].name, interrupted);
     args.results.deliver(&mut prepared, &verdict, &header, &state)?;
     Ok(if interrupted { EXIT_INTERRUPTED } else { exit_code(&verdict) })
 }

@@ -11,6 +11,7 @@ use super::prepare::Prepared;
 use crate::base::{Span, Table};
 use crate::dispatch::Root;
 use crate::graph::{Class, JobId, Origin, makespan_bound};
+use crate::nix::DEFAULT_STORE_DIR;
 use crate::report::{JobState, Requested, RunState, Summary, build_results, bytes, plural, write_json};
 use crate::run::Header;
 use crate::sched::{Ending, Verdict};
@@ -34,6 +35,18 @@ pub struct Results {
 }
 
 impl Results {
+    /// Whether the links can be made in the end, asked before hours are spent on building.
+    ///
+    /// # Errors
+    /// Something else has the name of a link, or its directory is missing.
+    pub fn check_links(&self, prepared: &Prepared) -> Result<(), CliError> {
+        let links = if self.no_link { Vec::new() } else { links(&self.out_link, &prepared.roots) };
+        links.into_iter().try_for_each(|(link, _)| {
+            let what = format!("making the link {}", link.display());
+            std::path::absolute(&link).and_then(|link| may_be_made(&link)).map_err(CliError::io(what))
+        })
+    }
+
     /// Makes the links and prints what was asked for, of the roots that are complete.
     ///
     /// # Errors
@@ -114,14 +127,27 @@ fn links(base: &Path, roots: &[Root]) -> Vec<(PathBuf, String)> {
     links
 }
 
+/// Whether a result link may go here: nothing is there, or an older result, and its directory exists.
+fn may_be_made(link: &Path) -> std::io::Result<()> {
+    use std::io::Error;
+    if link.symlink_metadata().is_ok() {
+        // As with Nix, a link that leads elsewhere is somebody's own.
+        return match std::fs::read_link(link) {
+            Ok(target) if target.starts_with(DEFAULT_STORE_DIR) => Ok(()),
+            _ => Err(Error::other("something else has that name; move it away, or choose another with -o")),
+        };
+    }
+    match link.parent() {
+        Some(parent) if parent.is_dir() => Ok(()),
+        _ => Err(Error::other("there is no such directory; make it, or choose another with -o")),
+    }
+}
+
 /// Makes a link in one step over an older one and registers it as a root.
 fn make_link(prepared: &mut Prepared, link: &Path, path: &str) -> Result<(), CliError> {
     let failed = |cause| CliError::Io { what: format!("making the link {}", link.display()), cause };
     let link = std::path::absolute(link).map_err(failed)?;
-    if link.symlink_metadata().is_ok_and(|m| !m.file_type().is_symlink()) {
-        let cause = std::io::Error::other("there is a file of that name that is no link; move it away");
-        return Err(failed(cause));
-    }
+    may_be_made(&link).map_err(failed)?;
     let mut name = link.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     std::os::unix::fs::symlink(path, &name).map_err(failed)?;
@@ -176,15 +202,36 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
 }
 
 /// What went wrong without a build having failed; failed builds were shown when they failed.
-pub fn print_endings(verdict: &Verdict, header: &Header, home: &str) {
+pub fn print_endings(verdict: &Verdict, header: &Header, home: &str, interrupted: bool) {
     for (job, ending) in &verdict.endings {
         if let Ending::GivenUp { cause } = ending {
             eprintln!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
         }
     }
-    if verdict.endings.is_empty() {
+    if verdict.endings.is_empty() && !interrupted {
         for &path in &verdict.missing {
             eprintln!("error: {} did not reach {home}", header.workload.paths[path].path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_older_result_is_replaced() {
+        let dir = std::env::temp_dir().join(format!("drvdispatch-links-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (result, own) = (dir.join("result"), dir.join("own"));
+        assert!(may_be_made(&result).is_ok());
+        std::os::unix::fs::symlink("/nix/store/00000000000000000000000000000001-x", &result).unwrap();
+        std::os::unix::fs::symlink("/tmp", &own).unwrap();
+        let file = dir.join("file");
+        std::fs::write(&file, "").unwrap();
+        let may =
+            [&result, &own, &file, &dir.join("none/result"), &dir].map(|link| may_be_made(link).is_ok());
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(may, [true, false, false, false, false]);
     }
 }
