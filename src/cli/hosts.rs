@@ -1,5 +1,6 @@
 //! `drvdispatch hosts` and `drvdispatch hosts check`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::nix::wire::Trust;
 
 /// Show the fleet as a run would see it
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct HostsArgs {
     #[command(subcommand)]
     verb: Option<HostsVerb>,
@@ -43,9 +45,9 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
     let setup = Setup::new(place, &EvalOptions::default(), &mut |line| eprintln!("{line}"))?;
     if check {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
-        return Ok(u8::from(!check_all(&setup, timeout)));
+        return Ok(u8::from(!check_all(&setup, timeout)?));
     }
-    print!("{}", table(&setup));
+    super::put(&table(&setup), "the hosts")?;
     Ok(0)
 }
 
@@ -85,7 +87,7 @@ struct Answer {
     trust: Trust,
 }
 
-fn check_all(setup: &Setup, timeout: Option<Duration>) -> bool {
+fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError> {
     let access: &Table<HostId, Arc<Access>> = &setup.access;
     let answers: Vec<Result<Answer, Trouble>> = std::thread::scope(|scope| {
         let ask = |access: &Arc<Access>| {
@@ -96,18 +98,23 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> bool {
         let gone = || Trouble { passing: true, text: "the check itself failed".to_owned() };
         threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(gone()))).collect()
     });
-    let mut good = true;
+    let (mut good, mut text) = (true, String::new());
     for (host, answer) in setup.fleet.hosts.rows().iter().zip(&answers) {
         let name = &host.name;
         match answer {
-            Ok(answer) => println!("{name}: {}", praise(answer, host.slots, name == "local")),
+            Ok(answer) => {
+                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots, name == "local"));
+            }
             Err(trouble) => {
                 good = false;
-                println!("{name}: cannot be used: {trouble}");
+                let trouble = trouble.to_string();
+                let why = trouble.strip_prefix(&format!("{name}: ")).unwrap_or(&trouble);
+                let _ = writeln!(text, "{name}: cannot be used: {why}");
             }
         }
     }
-    good
+    super::put(&text, "the hosts")?;
+    Ok(good)
 }
 
 fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> {

@@ -67,14 +67,25 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
         Verb::Plan(args) => plan::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "drvdispatch", &mut std::io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "drvdispatch", &mut script);
+            put(&String::from_utf8_lossy(&script), "the completion script").map(|()| 0)
         }
         Verb::Man => {
             let page = clap_mangen::Man::new(Cli::command());
             page.render(&mut std::io::stdout()).map_err(CliError::io("writing the manual page"))?;
             Ok(0)
         }
+    }
+}
+
+/// Writes to stdout; `what` is for the error. That nobody reads to the end (`| head`) is none.
+fn put(text: &str, what: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(CliError::io(format!("writing {what} to stdout"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `drvdispatch plan`: the way of a build up to dispatch, then the same scheduler in the simulated world.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -74,13 +75,12 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     };
     let plan = make(args, &setup, &prepared)?;
     if args.json {
-        serde_json::to_writer(std::io::stdout().lock(), &plan)
-            .map_err(|e| CliError::io("writing the plan to stdout")(e.into()))?;
-        println!();
+        let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
+        super::put(&format!("{json}\n"), "the plan")
     } else {
-        print(&plan);
+        plan.unreachable.iter().for_each(|text| eprintln!("warning: {text}"));
+        super::put(&text(&plan), "the plan")
     }
-    Ok(())
 }
 
 fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Plan, CliError> {
@@ -112,10 +112,13 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Plan, Cli
             p90: estimates[job].p90.scale(1.0 / hosts[host].speed),
             why: why(&expect, |h| hosts[h].name.as_str()),
         };
+    // What a host has already is neither planned nor held against the plan.
+    let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
+    placements.0.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
     Ok(Plan {
-        derivations: work.jobs.len(),
+        derivations: placements.0.len(),
         makespan: end.since(Time::ZERO),
-        lower_bound: makespan_bound(work, &medians, &classes),
+        lower_bound: makespan_bound(work, &cost, &classes),
         unreachable,
         jobs: placements.0.iter().map(planned).collect(),
     })
@@ -173,24 +176,26 @@ fn why<'a>(expect: &Expectation, name: impl Fn(crate::fleet::HostId) -> &'a str)
     }
 }
 
-fn print(plan: &Plan) {
-    plan.unreachable.iter().for_each(|text| eprintln!("warning: {text}"));
+fn text(plan: &Plan) -> String {
     if plan.derivations == 0 {
-        println!("nothing to build");
-        return;
+        return "nothing to build\n".to_owned();
     }
     let width =
         |f: fn(&PlannedJob) -> &str| plan.jobs.iter().map(|j| f(j).chars().count()).max().unwrap_or(0);
     let (names, hosts) = (width(|j| &j.name).min(50), width(|j| &j.host));
-    println!("{:>8}  {:>7}  {:hosts$}  {:names$}  why", "start", "takes", "host", "derivation");
+    let mut out = String::new();
+    let _ = writeln!(out, "{:>8}  {:>7}  {:hosts$}  {:names$}  why", "start", "takes", "host", "derivation");
     for job in &plan.jobs {
         let (start, takes) = (job.start.since(Time::ZERO).to_string(), job.estimate.to_string());
-        println!("{start:>8}  {takes:>7}  {:hosts$}  {:names$}  {}", job.host, job.name, job.why);
+        let _ =
+            writeln!(out, "{start:>8}  {takes:>7}  {:hosts$}  {:names$}  {}", job.host, job.name, job.why);
     }
-    println!(
+    let _ = writeln!(
+        out,
         "{} in about {} (no schedule takes less than {})",
         plural(plan.derivations, "derivation"),
         plan.makespan,
         plan.lower_bound
     );
+    out
 }
