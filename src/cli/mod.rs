@@ -50,7 +50,14 @@ enum Verb {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors too, but are none. There is no one to tell if this fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     log_to_stderr(cli.verbose);
     match run(&cli.verb) {
         Ok(code) => ExitCode::from(code),

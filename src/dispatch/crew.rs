@@ -26,7 +26,7 @@ use crate::graph::Workload;
 use crate::run::SlotId;
 
 /// How long hosts that do not answer hold up a run that is otherwise ready.
-const GATHER: Duration = Duration::from_secs(3);
+const GATHER: Duration = Duration::from_millis(1500);
 
 /// Threads that are connecting or connected.
 pub struct Crew {
@@ -53,7 +53,8 @@ pub struct Means {
 }
 
 impl Crew {
-    /// Starts a thread per slot; all connect at once, a few handshakes at a time per host. `logs` is
+    /// Starts a thread per slot. Those of builders connect at once, a few handshakes at a time per host;
+    /// those of this machine wait for [`Self::into_world`]. `logs` is
     /// where build logs go that the local daemon does not take.
     pub fn start(hosts: Vec<(Arc<Access>, u32)>, connect_timeout: Option<Duration>, logs: PathBuf) -> Self {
         let inbox = Inbox::new();
@@ -97,7 +98,10 @@ impl Crew {
                 session: None,
                 cores: None,
             };
-            let _ = sender.send(Task::Connect { epoch: 0 });
+            // An evaluation may need the local store for itself, so this machine's turn comes after it.
+            if !access.is_local() {
+                let _ = sender.send(Task::Connect { epoch: 0 });
+            }
             // Nobody waits for it: it may hang in a connection attempt when the run is over.
             std::thread::spawn(move || worker.run());
             handles.push(Slot { tasks: sender, shared });
@@ -109,6 +113,11 @@ impl Crew {
     /// The world of these hosts and that work; its clock starts now. With it come the build logs, to
     /// be waited for when the run is over.
     pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Logs) {
+        for (_, slot) in self.hosts[HostId::HOME].slots.iter() {
+            let _ = slot.tasks.send(Task::Connect { epoch: 0 });
+        }
+        // Without jobs there is nothing that a host could do.
+        let gather = if work.jobs.is_empty() { Duration::ZERO } else { GATHER };
         let known = Arc::new(Knowledge::new(self.hosts.len()));
         let carrier = Carrier {
             work: Arc::clone(&work),
@@ -136,7 +145,7 @@ impl Crew {
             Stager::new(carrier),
             Arc::new(context),
             means.limits,
-            Instant::now() + GATHER,
+            Instant::now() + gather,
         );
         (world, self.logs)
     }

@@ -23,6 +23,9 @@ pub struct Summary {
     /// What no schedule could have beaten, if that was computed.
     pub lower_bound: Option<Span>,
     pub built: usize,
+    /// Not to be built: some host had their outputs, or those of what needs them, from before.
+    #[serde(default)]
+    pub found: usize,
     pub failed: usize,
     pub skipped: usize,
     /// Never begun, or never finished for want of a host.
@@ -83,6 +86,7 @@ impl Summary {
             makespan: run.now().since(Time::ZERO),
             lower_bound,
             built: counts.built,
+            found: counts.unneeded,
             failed: counts.failed,
             skipped: counts.skipped,
             unfinished: counts.waiting + counts.active,
@@ -96,7 +100,12 @@ impl Summary {
     /// `5 built, 1 failed, 2 skipped in 3m20s`: the whole summary for those who want it short.
     pub fn closing_line(&self) -> String {
         let mut line = format!("{} built", self.built);
-        let more = [(self.failed, "failed"), (self.skipped, "skipped"), (self.unfinished, "not finished")];
+        let more = [
+            (self.found, "built before"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.unfinished, "not finished"),
+        ];
         for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
             let _ = write!(line, ", {n} {what}");
         }
@@ -142,7 +151,8 @@ impl Summary {
             let (busy, idle) = (host.busy.to_string(), host.idle.to_string());
             let _ = write!(text, "{name}  {:>4}  {busy:>6}  {share:>5}  {idle:>6}", host.jobs);
             let _ = match &host.trouble {
-                Some(why) => writeln!(text, "  {why}"),
+                // The remedy behind the semicolon was shown when it was news.
+                Some(why) => writeln!(text, "  {}", why.split(';').next().unwrap_or(why)),
                 None => writeln!(text),
             };
         }
@@ -167,12 +177,14 @@ impl Summary {
     }
 
     fn not_built_text(&self, text: &mut String) {
-        if self.not_built.is_empty() {
+        // What was never begun has no story; the closing line counts it.
+        let told = |row: &&NotBuilt| !matches!(row, NotBuilt::Unfinished { setback: None, .. });
+        let mut rows: Vec<&NotBuilt> = self.not_built.iter().filter(told).collect();
+        if rows.is_empty() {
             return;
         }
         text.push_str("not built:\n");
         // What failed comes first: the rest follows from it.
-        let mut rows: Vec<&NotBuilt> = self.not_built.iter().collect();
         rows.sort_by_key(|row| match row {
             NotBuilt::Failed { .. } => 0,
             NotBuilt::Unfinished { .. } => 1,
@@ -186,10 +198,9 @@ impl Summary {
                 NotBuilt::Skipped { name, because, .. } => {
                     writeln!(text, "  {name} was skipped because of {because}")
                 }
-                NotBuilt::Unfinished { name, setback: Some(why), .. } => {
-                    writeln!(text, "  {name} was not finished: {why}")
+                NotBuilt::Unfinished { name, setback, .. } => {
+                    writeln!(text, "  {name} was not finished: {}", setback.as_deref().unwrap_or_default())
                 }
-                NotBuilt::Unfinished { name, setback: None, .. } => writeln!(text, "  {name} was not begun"),
             };
         }
         if rows.len() > MAX_NAMED {
@@ -278,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_ended_says_what_was_not_begun() {
+    fn a_run_that_was_ended_names_what_it_was_at() {
         let mut run = Scene::running().run;
         run.event(Time(100_000_000), &crate::run::Event::Interrupted);
         run.finish(Time(101_000_000));
@@ -291,9 +302,7 @@ mod tests {
           ruby to local: 5.0 MiB (1 path)
         not built:
           gcc-13.2 was not finished: stopped on ruby
-          curl-8.9 was not begun
           hello-2.12 was not finished: stopped on local
-          nixos-system-demo was not begun
         1 built, 4 not finished in 1m41s (interrupted)
         ");
     }
