@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, Workload};
+use crate::graph::{JobId, Order, Workload};
 use crate::run::{Attempt, Failure, SlotId};
 
 /// Where a job stands.
@@ -79,15 +79,35 @@ pub(super) struct Jobs {
     open: Table<JobId, u32>,
     dependents: Table<JobId, Vec<JobId>>,
     rank: Table<JobId, Span>,
-    /// Ready jobs, highest rank first, then by id.
-    ready: BTreeSet<(Reverse<Span>, JobId)>,
+    /// Ready jobs, best first, then by id.
+    ready: BTreeSet<(Priority, JobId)>,
+    /// How many jobs the longest chain before each job has.
+    depth: Table<JobId, u32>,
     /// Who sits where.
     seats: BTreeMap<(HostId, SlotId), JobId>,
     /// How many are waiting or ready.
     left: usize,
 }
 
+/// Least first: the highest rank; of equal ones, the job with the longest chain before it. What only
+/// comes late cannot be made up for, and what rests on much else tends to be larger than it looks.
+type Priority = (Reverse<Span>, Reverse<u32>);
+
+/// How many jobs the longest chain before each job has.
+fn depths(work: &Workload) -> Table<JobId, u32> {
+    let mut depth: Table<JobId, u32> = Table::filled(work.jobs.len(), 0);
+    for &job in Order::new(work).jobs() {
+        let before = work.jobs[job].needs.iter().map(|&need| depth[need] + 1);
+        depth[job] = before.max().unwrap_or(0);
+    }
+    depth
+}
+
 impl Jobs {
+    fn priority(&self, job: JobId) -> Priority {
+        (Reverse(self.rank[job]), Reverse(self.depth[job]))
+    }
+
     /// All jobs unneeded; `rank` orders the ready ones.
     pub fn new(work: &Workload, rank: Table<JobId, Span>) -> Self {
         let mut dependents = Table::filled(work.jobs.len(), Vec::new());
@@ -102,6 +122,7 @@ impl Jobs {
             dependents,
             rank,
             ready: BTreeSet::new(),
+            depth: depths(work),
             seats: BTreeMap::new(),
             left: 0,
         }
@@ -155,7 +176,8 @@ impl Jobs {
     /// Replaces all ranks.
     pub fn set_ranks(&mut self, rank: Table<JobId, Span>) {
         self.rank = rank;
-        self.ready = self.ready.iter().map(|&(_, job)| (Reverse(self.rank[job]), job)).collect();
+        let ready: Vec<JobId> = self.ready().collect();
+        self.ready = ready.into_iter().map(|job| (self.priority(job), job)).collect();
     }
 
     /// The only way a state changes. Keeps the seats, the ready set, the counts, and the dependents'
@@ -169,7 +191,7 @@ impl Jobs {
         }
         match from {
             JobState::Ready => {
-                self.ready.remove(&(Reverse(self.rank[job]), job));
+                self.ready.remove(&(self.priority(job), job));
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
                 self.seats.remove(&(seat.host, seat.slot));
@@ -178,7 +200,7 @@ impl Jobs {
         }
         match to {
             JobState::Ready => {
-                self.ready.insert((Reverse(self.rank[job]), job));
+                self.ready.insert((self.priority(job), job));
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
                 let before = self.seats.insert((seat.host, seat.slot), job);
