@@ -12,7 +12,7 @@ use super::args::{What, Where};
 use super::error::{CliError, exit_code};
 use super::outcome::{self, Results};
 use super::prepare::{self, Prepared};
-use super::setup::{Setup, state_dir};
+use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
 use crate::cost;
 use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
@@ -120,7 +120,7 @@ fn with_runtime(
     }
     // Connecting and evaluating take their time at the same time.
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
-    let crew = Crew::start(prepare::slots(&setup), timeout, state_dir().join("logs"));
+    let crew = Crew::start(prepare::slots(&setup), timeout, logs_dir());
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
     if !interrupts.is_empty() {
         return Ok(EXIT_INTERRUPTED);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::{What, Where};
 use super::error::CliError;
 use super::prepare::{self, Prepared};
-use super::setup::{Setup, state_dir};
+use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
@@ -129,7 +129,7 @@ fn gather(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Vec<Eve
     let runtime = prepare::runtime()?;
     let interrupts = listen(runtime.handle(), || ()).map_err(CliError::io("listening for signals"))?;
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
-    let crew = Crew::start(prepare::slots(setup), timeout, state_dir().join("logs"));
+    let crew = Crew::start(prepare::slots(setup), timeout, logs_dir());
     let means = Means {
         nix: PathBuf::from("nix"),
         runtime: runtime.handle().clone(),

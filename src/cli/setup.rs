@@ -11,6 +11,7 @@ use crate::dispatch::{Access, EvalOptions, Mux, NixCli};
 use crate::fleet::{Fleet, HostId};
 use crate::graph::{JobId, Power, Workload, classes};
 use crate::nix::{Machine, NixConfig, parse_machines};
+use crate::records::state_dir;
 
 /// Nix and the hosts of a run.
 pub struct Setup {
@@ -118,9 +119,7 @@ fn copy_parameters(machine: &Machine) -> String {
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
-/// Where this program keeps what outlives a run.
-pub fn state_dir() -> PathBuf {
-    let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base = named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state")));
-    base.unwrap_or_else(std::env::temp_dir).join("drvdispatch")
+/// Where build logs go that this machine's Nix does not take.
+pub fn logs_dir() -> PathBuf {
+    state_dir().unwrap_or_else(|| std::env::temp_dir().join("drvdispatch")).join("logs")
 }

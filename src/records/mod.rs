@@ -6,5 +6,15 @@
 mod recorder;
 mod runs;
 
+use std::path::PathBuf;
+
+/// Where this program keeps what outlives a run, by the XDG base directory specification; `None`
+/// without a home.
+pub fn state_dir() -> Option<PathBuf> {
+    let xdg = etcetera::base_strategy::Xdg::new().ok()?;
+    let state = etcetera::BaseStrategy::state_dir(&xdg).filter(|dir| dir.is_absolute())?;
+    Some(state.join("drvdispatch"))
+}
+
 pub use recorder::Recorder;
 pub use runs::{RunFile, RunsDir, RunsError};

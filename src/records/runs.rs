@@ -8,8 +8,6 @@ use std::io::{self, BufReader, BufWriter};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy;
-
 use crate::run::{Entry, Header, LogError, Torn, read_header, read_log};
 
 const EXTENSION: &str = "jsonl";
@@ -48,9 +46,7 @@ pub enum RunsError {
 impl RunsDir {
     /// The user's own, by the XDG base directory specification.
     pub fn of_user() -> Result<Self, RunsError> {
-        let xdg = etcetera::base_strategy::Xdg::new().map_err(|_| RunsError::NoHome)?;
-        let state = xdg.state_dir().filter(|dir| dir.is_absolute()).ok_or(RunsError::NoHome)?;
-        Ok(Self::at(state.join("drvdispatch/runs")))
+        super::state_dir().map(|state| Self::at(state.join("runs"))).ok_or(RunsError::NoHome)
     }
 
     /// Any directory.
