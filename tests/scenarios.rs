@@ -61,6 +61,7 @@ impl Stage {
                     slots: after("slots").map_or(1, |n| n.parse().unwrap()),
                     cores: 0,
                     speed: after("speed").map_or(1.0, |n| n.parse().unwrap()),
+                    emulated: Default::default(),
                     substitutes: words.contains(&"substitutes"),
                     link: if home { LinkSpeed::FREE } else { link },
                 });
@@ -263,6 +264,7 @@ fn every_scenario_goes_as_written() {
     assert!(files.len() >= 8, "scenarios are missing");
     for file in files {
         let written = std::fs::read_to_string(&file).unwrap();
+        println!("{}", file.display());
         let played = play(&written);
         if std::env::var_os("UPDATE_SCENARIOS").is_some() {
             std::fs::write(&file, played).unwrap();

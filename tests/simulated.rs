@@ -33,6 +33,7 @@ fn host(index: usize, slots: u32, speed: f64) -> Host {
         slots,
         cores: 0,
         speed,
+        emulated: Default::default(),
         substitutes: false,
         link: if index == 0 {
             LinkSpeed::FREE

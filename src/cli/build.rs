@@ -148,7 +148,7 @@ fn dispatch(
     let estimates = cost::estimate(&work);
     let policy = Policy {
         keep_going: args.how.keep_going || setup.config.keep_going,
-        cores: args.place.cores.unwrap_or(setup.config.cores),
+        cores: setup.cores(&args.place),
         ..Policy::default()
     };
     let header = Arc::new(Header {

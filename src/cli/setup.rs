@@ -12,6 +12,7 @@ use crate::fleet::{Fleet, HostId};
 use crate::graph::{JobId, Power, Workload, classes};
 use crate::nix::{Machine, NixConfig, parse_machines};
 use crate::records::state_dir;
+use crate::sched::Cores;
 
 /// Nix and the hosts of a run.
 pub struct Setup {
@@ -85,6 +86,14 @@ impl Setup {
             eligible.push(hosts);
         }
         if refusals.is_empty() { Ok(eligible) } else { Err(CliError::NoHost(refusals)) }
+    }
+
+    /// How cores are given to jobs: as the user or Nix's `cores` says, else as it suits the run.
+    pub fn cores(&self, place: &Where) -> Cores {
+        match place.cores.or((self.config.cores > 0).then_some(self.config.cores)) {
+            Some(cores) => Cores::Fixed(cores),
+            None => Cores::Adaptive,
+        }
     }
 
     /// The groups of jobs and hosts for the makespan bound.

@@ -5,10 +5,14 @@
 
 mod estimate;
 mod live;
+mod parallel;
 mod prior;
 mod remaining;
+mod speeds;
 
 pub use estimate::Cost;
 pub use live::Live;
+pub use parallel::parallel_part;
 pub use prior::{OutputClass, classify, estimate, guess_sizes};
 pub use remaining::remaining;
+pub use speeds::Speeds;

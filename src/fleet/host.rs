@@ -1,5 +1,7 @@
 //! One host as the scheduler sees it, and which derivations it can build.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Span, typed_id};
@@ -31,6 +33,9 @@ pub struct Host {
     pub cores: u32,
     /// Work done per second, relative to a host of speed 1 (Nix's speed factor); above 0.
     pub speed: f64,
+    /// Speed relative to [`Host::speed`] for systems that it only emulates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub emulated: BTreeMap<String, f64>,
     /// Whether it fetches from its own substituters what they have (`builders-use-substitutes`).
     pub substitutes: bool,
     /// The way between this machine and the host; both directions alike.
@@ -87,6 +92,16 @@ impl std::fmt::Display for Lack {
 }
 
 impl Host {
+    /// Work done per second on a derivation for `system`, relative to a host of speed 1.
+    pub fn speed_for(&self, system: &str) -> f64 {
+        self.speed * self.emulated.get(system).copied().unwrap_or(1.0)
+    }
+
+    /// Cores to give out: as many as slots where the number is not known.
+    pub fn lanes(&self) -> u32 {
+        if self.cores == 0 { self.slots } else { self.cores }
+    }
+
     /// What keeps this host from building a derivation for `system` that requires `features`;
     /// `None` if it can (the rule of Nix's machines.cc: `builtin` runs anywhere).
     pub fn lacks(&self, system: &str, features: &[String]) -> Option<Lack> {

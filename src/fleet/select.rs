@@ -3,6 +3,8 @@
 //! Names and patterns are matched here and nowhere else. What a host is short of for one derivation
 //! is told by [`Host::lacks`], with pins taken in by [`Fleet::can_build`].
 
+use std::collections::BTreeMap;
+
 use globset::{Glob, GlobMatcher};
 
 use super::host::{Host, HostId, Lack, LinkSpeed};
@@ -242,15 +244,37 @@ fn home(config: &NixConfig, options: &FleetOptions) -> Host {
     };
     Host {
         name: "local".to_owned(),
-        systems,
         features: config.system_features.clone(),
         mandatory: Vec::new(),
         slots,
         cores: options.cores_local,
         speed: 1.0,
+        emulated: emulated(&systems),
+        systems,
         substitutes: config.substitute,
         link: LinkSpeed::FREE,
     }
+}
+
+/// The speed of a processor that is emulated, relative to the one that does it; to the order of magnitude.
+const EMULATION: f64 = 0.1;
+
+/// Of the systems of a host, its own first, those that it can only emulate: those of another family of
+/// processors. Intel programs on Apple's own processors count as native, nearly.
+fn emulated(systems: &[String]) -> BTreeMap<String, f64> {
+    let family = |system: &str| match system.split_once('-') {
+        Some((_, "darwin")) => "darwin",
+        Some(("i386" | "i486" | "i586" | "i686", _)) => "x86",
+        Some((processor, _)) if processor.starts_with("x86_64") => "x86",
+        Some((processor, _)) if processor.starts_with("arm") || processor.starts_with("aarch64") => "arm",
+        Some((processor, _)) if processor.starts_with("riscv") => "riscv",
+        _ => "",
+    };
+    let Some(own) = systems.first().map(|system| family(system)).filter(|own| !own.is_empty()) else {
+        return BTreeMap::new();
+    };
+    let others = systems.iter().filter(|system| ![own, ""].contains(&family(system)));
+    others.map(|system| (system.clone(), EMULATION)).collect()
 }
 
 /// A builder, with a name that none before it has.
@@ -270,6 +294,7 @@ fn remote(machine: &Machine, substitutes: bool, before: &[(Host, Option<Machine>
         slots: machine.max_jobs,
         cores: 0,
         speed: machine.speed,
+        emulated: emulated(&machine.systems),
         substitutes,
         link: LAN,
     }

@@ -1,6 +1,7 @@
 //! Upward ranks: how long the run still takes from the start of a job, along the longest way.
 //!
-//! Costs are what the caller says they are; transfers between hosts are not in a rank.
+//! Costs are what the caller says they are; so is what lies between a job and its users, such as moving
+//! its outputs.
 
 use std::collections::BinaryHeap;
 
@@ -24,6 +25,8 @@ pub struct Ranks {
     order: Order,
     needs: Table<JobId, Vec<JobId>>,
     cost: Table<JobId, Span>,
+    /// Between a job and its users; empty for nothing.
+    after: Table<JobId, Span>,
     rank: Table<JobId, Span>,
 }
 
@@ -31,18 +34,34 @@ impl Ranks {
     /// The ranks of all jobs of a workload that passed its check; a job beyond the end of `cost`
     /// costs nothing.
     pub fn new(work: &Workload, cost: Table<JobId, Span>) -> Ranks {
+        Ranks::with_transfers(work, cost, Table::new())
+    }
+
+    /// The same with the time between the end of each job and the beginning of a user of it.
+    pub fn with_transfers(work: &Workload, cost: Table<JobId, Span>, after: Table<JobId, Span>) -> Ranks {
         let cost = work.jobs.ids().map(|job| cost.get(job).copied().unwrap_or_default()).collect();
         let mut ranks = Ranks {
             order: Order::new(work),
             needs: work.jobs.iter().map(|(_, job)| job.needs.clone()).collect(),
             cost,
+            after,
             rank: Table::filled(work.jobs.len(), Span::ZERO),
         };
-        for i in (0..ranks.order.jobs().len()).rev() {
-            let job = ranks.order.jobs()[i];
-            ranks.rank[job] = ranks.fresh(job);
-        }
+        ranks.settle();
         ranks
+    }
+
+    /// Changes the costs of all jobs at once.
+    pub fn set_costs(&mut self, cost: Table<JobId, Span>) {
+        self.cost = cost;
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for i in (0..self.order.jobs().len()).rev() {
+            let job = self.order.jobs()[i];
+            self.rank[job] = self.fresh(job);
+        }
     }
 
     /// The rank of a job.
@@ -100,7 +119,8 @@ impl Ranks {
     /// The rank of `job` by its cost and the ranks of its users.
     fn fresh(&self, job: JobId) -> Span {
         let users = self.order.users(job).iter().map(|&user| self.rank[user]);
-        self.cost[job] + users.max().unwrap_or_default()
+        let after = self.after.get(job).copied().unwrap_or_default();
+        self.cost[job] + users.max().map_or(Span::ZERO, |rank| after + rank)
     }
 }
 

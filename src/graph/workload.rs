@@ -28,7 +28,7 @@ pub struct Workload {
 }
 
 /// One derivation to build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The derivation's store path.
     pub drv: String,

@@ -97,6 +97,7 @@ mod tests {
             slots: 0,
             cores: 1,
             speed: 1.0,
+            emulated: Default::default(),
             substitutes: false,
             link: LinkSpeed::FREE,
         };

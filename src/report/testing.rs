@@ -60,6 +60,7 @@ pub fn header() -> Arc<Header> {
         slots,
         cores: 8,
         speed,
+        emulated: Default::default(),
         substitutes: true,
         link: LinkSpeed::FREE,
     };

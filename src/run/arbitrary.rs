@@ -47,6 +47,7 @@ pub(crate) fn header() -> Header {
         slots: SLOTS,
         cores: 4,
         speed: 1.5,
+        emulated: Default::default(),
         substitutes: true,
         link: LinkSpeed::FREE,
     };

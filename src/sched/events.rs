@@ -25,6 +25,7 @@ impl Scheduler {
             Event::HostRefused { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
                 self.hosts.refused(*host);
+                self.forecasts.touch(*host);
             }
             Event::FleetReady if self.phase == Phase::Gathering => {
                 self.phase = Phase::Building;
@@ -41,7 +42,11 @@ impl Scheduler {
 
     fn slot_up(&mut self, host: HostId, slot: crate::run::SlotId) {
         let was_up = self.hosts.spec.get(host).is_some() && self.hosts.is_up(host);
-        if self.hosts.slot_up(host, slot) && !was_up {
+        let new = self.hosts.slot_up(host, slot);
+        if new {
+            self.forecasts.touch(host);
+        }
+        if new && !was_up {
             self.stores.set_reachable(host, true);
             self.demand_changed = true;
         }
@@ -51,6 +56,7 @@ impl Scheduler {
         if !self.hosts.lost(at, host, &self.policy) {
             return;
         }
+        self.forecasts.touch(host);
         // This machine's store is a file system: it stays readable when its daemon does not answer.
         self.stores.set_reachable(host, host == HostId::HOME);
         self.stores.drop_transfers_of(host);
@@ -79,6 +85,12 @@ impl Scheduler {
         self.tries[job].next += 1;
         self.jobs.set(job, JobState::Waiting);
         self.demand_changed = true;
+    }
+
+    /// Takes a job's slot away for a better one.
+    pub(super) fn unseat_for_another(&mut self, job: JobId) {
+        self.tries[job].next += 1;
+        self.jobs.set(job, JobState::Waiting);
     }
 
     fn seat_of(&self, job: JobId, attempt: Attempt) -> Option<Seat> {
@@ -111,10 +123,10 @@ impl Scheduler {
         for output in made.iter().filter(|m| self.work.jobs[job].outputs.contains(&m.path)) {
             self.stores.made(seat.host, output);
         }
-        let work = times.wall.scale(self.hosts.spec[seat.host].speed);
         if times.wall > Span::ZERO {
-            self.learn(job, work);
+            self.learn(job, seat, times.wall);
         }
+        self.home_changed = true;
         if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
             self.jobs.set(job, JobState::Done);
         } else {
@@ -226,10 +238,13 @@ impl Scheduler {
 
     fn staged(&mut self, transfer: TransferId, bytes: u64, took: Span) {
         if let Some(done) = self.stores.end(transfer) {
-            self.hosts.measured(done.to, bytes, took);
-            if let Source::Host(from) = done.from {
-                self.hosts.measured(from, bytes, took);
+            let from = if let Source::Host(from) = done.from { Some(from) } else { None };
+            for host in [Some(done.to), from].into_iter().flatten() {
+                if self.hosts.measured(host, bytes, took) {
+                    self.lacks.forget_host(host);
+                }
             }
+            self.home_changed = true;
             for path in done.paths {
                 self.stores.hold(done.to, path);
             }

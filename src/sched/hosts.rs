@@ -127,22 +127,20 @@ impl Hosts {
     }
 
     /// Takes in how fast a link really was: a mean in which the newest transfer counts for 0.3. What is
-    /// too small to say anything about bandwidth is passed over, and so is this machine's own link.
-    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) {
+    /// too small to say anything about bandwidth is passed over, and so is this machine's own link. True
+    /// if the link is now taken for another than it was.
+    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> bool {
         const TELLING: u64 = 1 << 20;
         const WEIGHT: f64 = 0.3;
         let link = &mut self.spec[host].link;
         if bytes < TELLING || took == Span::ZERO || link.bandwidth == 0 {
-            return;
+            return false;
         }
         let rate = bytes as f64 / took.as_secs_f64();
         let mean = (link.bandwidth as f64).ln() * (1.0 - WEIGHT) + rate.ln() * WEIGHT;
         // Whole kilobytes, so that last digits of a logarithm never decide.
-        link.bandwidth = ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64;
-    }
-
-    /// How long a job of `work` takes on a host.
-    pub fn work(&self, host: HostId, work: Span) -> Span {
-        work.scale(1.0 / self.spec[host].speed)
+        let before =
+            std::mem::replace(&mut link.bandwidth, ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64);
+        link.bandwidth != before
     }
 }

@@ -4,33 +4,47 @@
 //! events always give the same orders. It knows nothing of Nix and does no I/O.
 //!
 //! Jobs are ordered by upward rank. Each ready job goes to the host where it would *finish* first,
-//! busy hosts counted in, and is bound only when that host has a free slot (`place`); otherwise only
-//! its inputs may be sent ahead. What is needed at all follows from what the reachable hosts hold
-//! (`demand`); who holds what is in `stores`, how a job's state changes in `state`.
+//! busy hosts counted in (`offer`), and is bound only when that host has a free slot (`place`); otherwise
+//! only its inputs may be sent ahead, and what waits may yet move (`steal`). How many cores it gets and how
+//! long it takes with them is in `cores`, when hosts will be free in `forecast`. What is needed at all
+//! follows from what the reachable hosts hold (`demand`); who holds what is in `stores`, how a job's state
+//! changes in `state`. Nothing is worked out anew that has not changed: an event costs about the
+//! logarithm of the graph's size.
 
 mod check;
+mod cores;
 mod demand;
+mod estimates;
 mod events;
+mod forecast;
 mod hosts;
+mod lacks;
+mod offer;
 mod place;
+mod plan;
 mod policy;
 mod stage;
 mod state;
+mod steal;
 mod stores;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-pub use policy::Policy;
+pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy};
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
 
 use crate::base::{Span, Table, Time};
-use crate::cost::{Cost, Live, classify};
+use crate::cost::{Cost, Live, Speeds, classify, parallel_part};
 use crate::fleet::{Host, HostId};
-use crate::graph::{JobId, PathId, Workload, upward_ranks};
+use crate::graph::{JobId, PathId, Ranks, Workload};
 use crate::run::{Attempt, Event, Expectation, Order};
+use cores::Reservation;
+use forecast::Forecasts;
 use hosts::Hosts;
+use lacks::Lacks;
 use state::Jobs;
 use stores::Stores;
 
@@ -41,23 +55,57 @@ pub struct Scheduler {
     policy: Policy,
     /// What this run's builds say about the estimates.
     live: Live,
-    /// The estimates for a host of speed 1, as corrected when that last made a difference.
+    /// What they say about the hosts.
+    speeds: Speeds,
+    /// The estimates for one core of a host of speed 1, as corrected when that last made a difference.
     estimates: Table<JobId, Cost>,
     /// The corrections in `estimates`.
     factors: Vec<f64>,
+    /// What lies between the start of each job and the end of the run.
+    ranks: Option<Ranks>,
+    /// Per job: the part of it that more cores make faster.
+    parallel: Table<JobId, f32>,
+    /// Per job: whether it says that it gains from all the cores of a host.
+    big: Table<JobId, bool>,
+    /// Per job: its system, as a column of `pace`.
+    system: Table<JobId, u16>,
+    /// Per host and system: seconds for each second of work, as learned.
+    pace: Table<HostId, Vec<f64>>,
+    /// The same as configured.
+    configured: Table<HostId, Vec<f64>>,
     hosts: Hosts,
     stores: Stores,
     jobs: Jobs,
+    forecasts: Forecasts,
+    lacks: Lacks,
     /// Per job: the hosts that may build it at all.
-    eligible: Table<JobId, Vec<HostId>>,
+    eligible: Table<JobId, Arc<[HostId]>>,
     tries: Table<JobId, Tries>,
     /// Per job: the host to which inputs were sent ahead for it.
     sent_ahead: Table<JobId, Option<HostId>>,
-    /// Per bound job: why it is where it is.
+    /// Per bound job: why it is where it is, the cores it was given, and when it should be over.
     expect: Table<JobId, Expectation>,
+    given: Table<JobId, u32>,
+    due: Table<JobId, Time>,
+    /// Per ready job: where its output will be needed, and what it costs to move it there.
+    pull: Table<JobId, Option<(HostId, Span)>>,
+    /// Per job the host that a plan has for it, if the policy is to follow one.
+    plan: Table<JobId, Option<HostId>>,
+    /// Hosts kept free within a round of placement.
+    reserved: Table<HostId, Option<Reservation>>,
+    /// Since when a host has had nothing to do although jobs were ready.
+    idle_since: Table<HostId, Option<Time>>,
+    /// When the first idle host loses its patience.
+    patience_ends: Option<Time>,
+    /// Free cores for each ready job.
+    share: u32,
+    /// When jobs that found no slot are looked at again, if the policy polls.
+    next_poll: Time,
     phase: Phase,
     /// A host came, went or disappointed: ask again what is needed.
     demand_changed: bool,
+    /// A wanted path may have become available.
+    home_changed: bool,
     /// Vain tries to bring each wanted path home.
     home_failures: Vec<u32>,
     /// Paths that a transfer failed to bring somewhere: not sent ahead any more.
@@ -98,8 +146,8 @@ enum Phase {
 }
 
 impl Scheduler {
-    /// A scheduler for `work` on `hosts` (this machine first), with `estimates` for a host of speed 1
-    /// and for each job the hosts that may build it.
+    /// A scheduler for `work` on `hosts` (this machine first), with `estimates` for one core of a host of
+    /// speed 1 and for each job the hosts that may build it.
     pub fn new(
         work: Workload,
         hosts: Table<HostId, Host>,
@@ -108,27 +156,51 @@ impl Scheduler {
         policy: Policy,
     ) -> Self {
         let live = Live::new(classify(&work), estimates.clone());
+        let (jobs, count) = (work.jobs.len(), hosts.len());
+        let (system, configured) = paces(&work, &hosts);
         let mut scheduler = Self {
-            stores: Stores::new(&work, hosts.len()),
-            jobs: Jobs::new(&work, Table::filled(work.jobs.len(), Span::ZERO)),
-            expect: Table::filled(work.jobs.len(), Expectation::default()),
-            sent_ahead: Table::filled(work.jobs.len(), None),
-            tries: Table::filled(work.jobs.len(), Tries::default()),
+            stores: Stores::new(&work, count),
+            jobs: Jobs::new(&work, Table::filled(jobs, Span::ZERO)),
+            forecasts: Forecasts::new(count),
+            lacks: Lacks::new(&work, count),
+            expect: Table::filled(jobs, Expectation::default()),
+            given: Table::filled(jobs, 0),
+            due: Table::filled(jobs, Time::ZERO),
+            pull: Table::filled(jobs, None),
+            plan: Table::new(),
+            reserved: Table::filled(count, None),
+            idle_since: Table::filled(count, None),
+            patience_ends: None,
+            share: 1,
+            next_poll: Time::ZERO,
+            sent_ahead: Table::filled(jobs, None),
+            tries: Table::filled(jobs, Tries::default()),
             home_failures: vec![0; work.paths.len()],
             unlucky: BTreeSet::new(),
+            eligible: shared(confined(eligible, &hosts, policy.confine)),
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
+            speeds: Speeds::new(count),
+            parallel: work.jobs.rows().iter().map(parallel_part).collect(),
+            big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
+            system,
+            pace: configured.clone(),
+            configured,
+            ranks: None,
             estimates,
             phase: Phase::Gathering,
             demand_changed: true,
+            home_changed: true,
             endings: Vec::new(),
             exhausted: Vec::new(),
             live,
-            eligible,
             policy,
             work,
         };
         scheduler.rank();
+        if scheduler.policy.choice == Choice::Planned {
+            scheduler.plan = scheduler.static_plan();
+        }
         scheduler
     }
 
@@ -136,13 +208,15 @@ impl Scheduler {
     /// Stale and senseless facts change nothing.
     pub fn step(&mut self, at: Time, event: &Event, out: &mut Vec<Order>) {
         self.take(at, event, out);
-        if self.phase == Phase::Gathering {
+        // That a build has begun gives nobody a slot.
+        if self.phase == Phase::Gathering || matches!(event, Event::Started { .. }) {
             return;
         }
         self.probe(at, out);
         loop {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
+                self.home_changed = true;
             }
             // Before anything is placed, or a job that failed too often would just be bound again.
             if self.phase == Phase::Building {
@@ -150,8 +224,11 @@ impl Scheduler {
             }
             if self.phase == Phase::Building {
                 self.stage_seated(out);
+                self.start_complete(at, out);
                 self.place(at, out);
-                self.bring_home(out);
+                if std::mem::take(&mut self.home_changed) {
+                    self.bring_home(out);
+                }
             }
             // An input that turns out to be gone changes what is needed, and no event may ever follow.
             if !self.demand_changed {
@@ -162,36 +239,17 @@ impl Scheduler {
 
     /// When to be woken by `DeadlineReached` if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
-        if self.phase == Phase::Building { self.hosts.next_retry() } else { None }
+        if self.phase != Phase::Building {
+            return None;
+        }
+        let polls = self.policy.poll > Span::ZERO && self.jobs.ready_count() > 0;
+        let waits = [self.hosts.next_retry(), polls.then_some(self.next_poll), self.patience_ends];
+        waits.into_iter().flatten().min()
     }
 
     /// Where a job stands.
     pub fn state(&self, job: JobId) -> JobState {
         self.jobs.state(job)
-    }
-
-    /// Recomputes every rank from the estimates as they stand.
-    fn rank(&mut self) {
-        let speed = mean_speed(&self.hosts.spec);
-        let cost: Table<JobId, Span> = self
-            .estimates
-            .rows()
-            .iter()
-            .map(|cost| cost.median.scale(1.0 / speed) + Span::from_millis(1))
-            .collect();
-        self.jobs.set_ranks(upward_ranks(&self.work, &cost));
-    }
-
-    /// Takes in what a job really cost; estimates and ranks follow once they are off by a tenth.
-    fn learn(&mut self, job: JobId, actual: Span) {
-        self.live.observe(job, actual);
-        let factors = self.live.factors();
-        let off = |(now, then): (&f64, &f64)| (now / then).ln().abs() > 0.1;
-        if factors.iter().zip(&self.factors).any(off) {
-            self.factors = factors.to_vec();
-            self.estimates = self.work.jobs.ids().map(|job| self.live.cost(job)).collect();
-            self.rank();
-        }
     }
 
     /// Wanted paths that are not at home yet.
@@ -200,9 +258,47 @@ impl Scheduler {
     }
 }
 
-/// The mean speed of a slot; 1 for a fleet without slots.
-fn mean_speed(hosts: &Table<HostId, Host>) -> f64 {
-    let slots: f64 = hosts.rows().iter().map(|h| f64::from(h.slots)).sum();
-    let speed: f64 = hosts.rows().iter().map(|h| f64::from(h.slots) * h.speed).sum();
-    if slots > 0.0 { speed / slots } else { 1.0 }
+/// The systems of all jobs, numbered, and for each host the seconds it takes for each second of work.
+fn paces(work: &Workload, hosts: &Table<HostId, Host>) -> (Table<JobId, u16>, Table<HostId, Vec<f64>>) {
+    let mut names: BTreeMap<&str, u16> = BTreeMap::new();
+    let mut system = Table::new();
+    for (_, job) in work.jobs.iter() {
+        // More systems than that do not exist; those beyond share the last number.
+        let next = u16::try_from(names.len()).unwrap_or(u16::MAX);
+        system.push(*names.entry(job.system.as_str()).or_insert(next));
+    }
+    let mut numbered: Vec<&str> = vec![""; names.len()];
+    names.iter().for_each(|(name, &number)| numbered[usize::from(number)] = name);
+    let of = |host: &Host| numbered.iter().map(|name| 1.0 / host.speed_for(name)).collect();
+    (system, hosts.rows().iter().map(of).collect())
+}
+
+/// Leaves each job only the hosts that the policy would use, if it leaves any.
+fn confined(
+    mut eligible: Table<JobId, Vec<HostId>>,
+    hosts: &Table<HostId, Host>,
+    confine: Confine,
+) -> Table<JobId, Vec<HostId>> {
+    let power = |h: &HostId| f64::from(hosts[*h].slots) * hosts[*h].speed;
+    let only = match confine {
+        Confine::No => return eligible,
+        Confine::Home => Some(HostId::HOME),
+        Confine::Fastest => hosts.ids().rev().max_by(|a, b| power(a).total_cmp(&power(b))),
+    };
+    for (_, can) in eligible.iter_mut() {
+        if let Some(only) = only.filter(|only| can.contains(only)) {
+            *can = vec![only];
+        }
+    }
+    eligible
+}
+
+/// The same, with each distinct list kept once.
+fn shared(eligible: Table<JobId, Vec<HostId>>) -> Table<JobId, Arc<[HostId]>> {
+    let mut lists: BTreeMap<Vec<HostId>, Arc<[HostId]>> = BTreeMap::new();
+    let mut share = |list: &Vec<HostId>| match lists.get(list) {
+        Some(known) => Arc::clone(known),
+        None => Arc::clone(lists.entry(list.clone()).or_insert_with(|| list.as_slice().into())),
+    };
+    eligible.rows().iter().map(&mut share).collect()
 }

@@ -1,4 +1,7 @@
-//! The numbers that a schedule depends on. A policy is a value: the log's header carries it.
+//! The numbers and switches that a schedule depends on. A policy is a value: the log's header carries it.
+//!
+//! The named ones are what the default is measured against. They are switches of the same state machine,
+//! not schedulers of their own, so that a difference between two of them is a difference of policy.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +13,38 @@ use crate::base::Span;
 pub struct Policy {
     /// Go on with what does not depend on a failed job.
     pub keep_going: bool,
-    /// Cores for each job; 0 leaves all of a host's to each.
-    pub cores: u32,
-    /// How many ready jobs are looked at in one decision, best rank first.
+    /// Which ready job comes first.
+    pub order: Order,
+    /// Which host it goes to.
+    pub choice: Choice,
+    /// Which hosts are used at all.
+    pub confine: Confine,
+    /// How many cores each job is given.
+    pub cores: Cores,
+    /// How many ready jobs are looked at in one decision, best first.
     pub window: usize,
     /// Ranks that differ by no more than this part count as alike: estimates are not that good.
     pub rank_tolerance: f64,
+    /// Count what a transfer takes.
+    pub transfer_term: bool,
+    /// Build what is quicker built than moved where its output is needed.
+    pub stay_with_consumer: bool,
     /// For how many jobs beyond its slots a host gets inputs ahead, at most, per slot.
     pub prefetch: u32,
+    /// A job that waits for its inputs moves to an idle host that has this many times its gain to win;
+    /// `None` leaves it where it is.
+    pub steal_margin: Option<f64>,
+    /// A host that is idle while jobs wait for better ones gets one that loses no more than this part of
+    /// its work; `None` lets it wait.
+    pub idle_margin: Option<f64>,
+    /// Learn how fast hosts really are from what they build.
+    pub learn_speeds: bool,
+    /// Correct the estimates by what this run's builds took.
+    pub learn_costs: bool,
+    /// Build clusters of jobs no longer than this one after the other in one slot; zero for none.
+    pub cluster: Span,
+    /// How often a job that found no slot is looked at again; zero for at every event.
+    pub poll: Span,
     /// How often a job may fail for a host's reasons before it is given up.
     pub attempts: u32,
     /// The wait before a lost host is tried again; doubles with each try.
@@ -30,19 +57,175 @@ pub struct Policy {
     pub transfer_overhead: Span,
 }
 
+/// Which ready job comes first; ties go to the longer chain before it, then to the smaller id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The one from whose start the run still takes longest.
+    Rank,
+    /// The one with the most jobs on the longest chain behind it.
+    Hops,
+    /// The one that became ready first.
+    Arrival,
+    /// By name of the derivation.
+    Name,
+}
+
+/// Which host a job goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// Where it would be finished first, busy hosts counted in: it may wait for one.
+    Earliest,
+    /// Where it would be finished first among those with a free slot.
+    EarliestFree,
+    /// The fastest with a free slot.
+    FastestFree,
+    /// The builder with the lowest load per speed that has a free slot; this machine only if it is the
+    /// only one that can (Nix's build hook).
+    LeastLoaded,
+    /// Where a plan made before the run has it.
+    Planned,
+}
+
+/// Which hosts are used at all, as far as they can do the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confine {
+    /// All of them.
+    No,
+    /// This machine only.
+    Home,
+    /// The one that does the most work per second only.
+    Fastest,
+}
+
+/// How many cores a job is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cores {
+    /// As many as are free for each ready job, on a host whose number of cores is known.
+    Adaptive,
+    /// So many each; 0 leaves all of a host's to each.
+    Fixed(u32),
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             keep_going: false,
-            cores: 0,
+            order: Order::Rank,
+            choice: Choice::Earliest,
+            confine: Confine::No,
+            cores: Cores::Adaptive,
             window: 64,
             rank_tolerance: 0.1,
+            transfer_term: true,
+            stay_with_consumer: true,
             prefetch: 1,
+            steal_margin: Some(1.25),
+            idle_margin: Some(0.1),
+            learn_speeds: true,
+            learn_costs: true,
+            cluster: Span::from_millis(500),
+            poll: Span::ZERO,
             attempts: 3,
             first_retry: Span::from_secs(1),
             last_retry: Span::from_secs(60),
             host_tries: 6,
             transfer_overhead: Span::from_millis(100),
         }
+    }
+}
+
+impl Policy {
+    /// The names of [`Policy::named`], the default first.
+    pub const NAMES: &[&str] = &[
+        "full",
+        "nix",
+        "fifo-fastest",
+        "hops-fastest",
+        "rank-fastest",
+        "rank-free",
+        "heft",
+        "all-local",
+        "all-fastest",
+        "no-waiting",
+        "no-transfer-term",
+        "no-locality",
+        "no-idle-guard",
+        "no-steal",
+        "no-prefetch",
+        "no-clusters",
+        "no-speed-learning",
+        "no-cost-learning",
+        "no-tolerance",
+        "one-core",
+        "all-cores",
+    ];
+
+    /// A policy by name: rivals first, then the default with one thing turned off.
+    pub fn named(name: &str) -> Option<Policy> {
+        let full = Policy::default();
+        Some(match name {
+            "full" => full,
+            "nix" => Policy {
+                order: Order::Name,
+                choice: Choice::LeastLoaded,
+                poll: Span::from_secs(5),
+                cores: Cores::Fixed(0),
+                ..Policy::bare()
+            },
+            "fifo-fastest" => Policy { order: Order::Arrival, choice: Choice::FastestFree, ..Policy::bare() },
+            "hops-fastest" => Policy { order: Order::Hops, choice: Choice::FastestFree, ..Policy::bare() },
+            "rank-fastest" => Policy { choice: Choice::FastestFree, ..Policy::bare() },
+            "rank-free" => Policy { choice: Choice::EarliestFree, ..Policy::bare() },
+            "heft" => Policy { choice: Choice::Planned, ..Policy::bare() },
+            "all-local" => Policy { confine: Confine::Home, ..full },
+            "all-fastest" => Policy { confine: Confine::Fastest, ..full },
+            "no-waiting" => Policy { choice: Choice::EarliestFree, ..full },
+            "no-transfer-term" => Policy { transfer_term: false, ..full },
+            "no-locality" => Policy { stay_with_consumer: false, ..full },
+            "no-idle-guard" => Policy { idle_margin: None, ..full },
+            "no-steal" => Policy { steal_margin: None, ..full },
+            "no-prefetch" => Policy { prefetch: 0, ..full },
+            "no-clusters" => Policy { cluster: Span::ZERO, ..full },
+            "no-speed-learning" => Policy { learn_speeds: false, ..full },
+            "no-cost-learning" => Policy { learn_costs: false, ..full },
+            "no-tolerance" => Policy { rank_tolerance: 0.0, ..full },
+            "one-core" => Policy { cores: Cores::Fixed(1), ..full },
+            "all-cores" => Policy { cores: Cores::Fixed(0), ..full },
+            _ => return None,
+        })
+    }
+
+    /// What the rivals have in common: none of what only the default does.
+    fn bare() -> Policy {
+        Policy {
+            rank_tolerance: 0.0,
+            stay_with_consumer: false,
+            prefetch: 0,
+            steal_margin: None,
+            idle_margin: None,
+            learn_speeds: false,
+            learn_costs: false,
+            cluster: Span::ZERO,
+            ..Policy::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_for_another_policy() {
+        let all: Vec<Policy> = Policy::NAMES.iter().map(|name| Policy::named(name).unwrap()).collect();
+        for (i, policy) in all.iter().enumerate() {
+            assert!(!all[..i].contains(policy), "{}", Policy::NAMES[i]);
+        }
+        assert_eq!(Policy::named("full"), Some(Policy::default()));
+        assert_eq!(Policy::named("best"), None);
     }
 }

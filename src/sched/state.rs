@@ -87,6 +87,14 @@ pub(super) struct Jobs {
     seats: BTreeMap<(HostId, SlotId), JobId>,
     /// How many are waiting or ready.
     left: usize,
+    /// Jobs whose inputs are on their way to their seat.
+    staging: BTreeSet<JobId>,
+    /// Rank the ready jobs by when they became so.
+    by_arrival: bool,
+    arrivals: u64,
+    /// Hosts where a seat was taken or left, and jobs that became ready, since each was last asked.
+    moved: Vec<HostId>,
+    fresh: Vec<JobId>,
 }
 
 /// Least first: the highest rank; of equal ones, the job with the longest chain before it. What only
@@ -125,6 +133,11 @@ impl Jobs {
             depth: depths(work),
             seats: BTreeMap::new(),
             left: 0,
+            staging: BTreeSet::new(),
+            by_arrival: false,
+            arrivals: 0,
+            moved: Vec::new(),
+            fresh: Vec::new(),
         }
     }
 
@@ -173,8 +186,36 @@ impl Jobs {
         self.left
     }
 
+    /// The jobs whose inputs are on their way to where they have a slot.
+    pub fn staging(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.staging.iter().copied()
+    }
+
+    /// How many jobs are ready.
+    pub fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// From now on, ready jobs are ranked by when they became so, and not by what [`Jobs::set_ranks`] says.
+    pub fn rank_by_arrival(&mut self) {
+        self.by_arrival = true;
+    }
+
+    /// The hosts where a seat was taken or left since this was last asked.
+    pub fn take_moved(&mut self) -> Vec<HostId> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The jobs that became ready since this was last asked; some may be so no longer.
+    pub fn take_fresh(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Replaces all ranks.
     pub fn set_ranks(&mut self, rank: Table<JobId, Span>) {
+        if self.by_arrival {
+            return;
+        }
         self.rank = rank;
         let ready: Vec<JobId> = self.ready().collect();
         self.ready = ready.into_iter().map(|job| (self.priority(job), job)).collect();
@@ -194,17 +235,28 @@ impl Jobs {
                 self.ready.remove(&(self.priority(job), job));
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
+                self.staging.remove(&job);
                 self.seats.remove(&(seat.host, seat.slot));
+                self.moved.push(seat.host);
             }
             _ => {}
         }
         match to {
             JobState::Ready => {
+                if self.by_arrival {
+                    self.arrivals += 1;
+                    self.rank[job] = Span(u64::MAX - self.arrivals);
+                }
                 self.ready.insert((self.priority(job), job));
+                self.fresh.push(job);
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
+                self.moved.push(seat.host);
                 let before = self.seats.insert((seat.host, seat.slot), job);
                 debug_assert!(before.is_none(), "slot taken twice");
+                if matches!(to, JobState::Staging(_)) {
+                    self.staging.insert(job);
+                }
             }
             _ => {}
         }

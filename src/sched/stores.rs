@@ -3,7 +3,7 @@
 //! Every store is closed under references, so a host that holds a path holds its closure too. A lost
 //! host keeps what it has: it counts again when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Id, Span, Table};
 use crate::fleet::{Host, HostId};
@@ -23,6 +23,10 @@ pub(super) struct Transfer {
 pub(super) struct Stores {
     /// Per host a bit per path.
     held: Table<HostId, Vec<u64>>,
+    /// Per path who has it, ascending: the same as `held`, the other way round.
+    holders: Table<PathId, Vec<HostId>>,
+    /// Where a path came, went or was sent since [`Stores::take_touched`].
+    touched: Vec<(HostId, PathId)>,
     /// Per host the paths on their way to it.
     arriving: Table<HostId, BTreeMap<PathId, TransferId>>,
     reachable: Table<HostId, bool>,
@@ -39,6 +43,8 @@ impl Stores {
         let words = work.paths.len().div_ceil(64);
         let mut stores = Self {
             held: Table::filled(hosts, vec![0; words]),
+            holders: Table::filled(work.paths.len(), Vec::new()),
+            touched: Vec::new(),
             arriving: Table::filled(hosts, BTreeMap::new()),
             reachable: Table::filled(hosts, false),
             transfers: BTreeMap::new(),
@@ -63,27 +69,45 @@ impl Stores {
 
     /// Records a path and its closure at a host.
     pub fn hold(&mut self, host: HostId, path: PathId) {
+        if self.holds(host, path) {
+            return;
+        }
         let mut stack = vec![path];
         while let Some(p) = stack.pop() {
             if !self.holds(host, p) {
                 self.held[host][p.index() / 64] |= 1 << (p.index() % 64);
+                if let Err(row) = self.holders[p].binary_search(&host) {
+                    self.holders[p].insert(row, host);
+                }
+                self.touched.push((host, p));
                 stack.extend_from_slice(&self.refs[p]);
             }
         }
+    }
+
+    /// Where a path came, went or was sent since this was last asked.
+    pub fn take_touched(&mut self) -> Vec<(HostId, PathId)> {
+        std::mem::take(&mut self.touched)
     }
 
     /// Records all that a host has, as it says itself: what it had before it was away may be gone. Of
     /// this machine only what is added counts, because transfers go on while it is asked.
     pub fn told(&mut self, host: HostId, paths: impl Iterator<Item = PathId>) {
         if host != HostId::HOME {
-            self.held[host].fill(0);
+            for path in self.size.ids() {
+                self.forget(host, path);
+            }
         }
         paths.for_each(|path| self.hold(host, path));
     }
 
     /// Records that a host does not have a path after all.
     pub fn forget(&mut self, host: HostId, path: PathId) {
-        self.held[host][path.index() / 64] &= !(1 << (path.index() % 64));
+        if self.holds(host, path) {
+            self.held[host][path.index() / 64] &= !(1 << (path.index() % 64));
+            self.holders[path].retain(|&h| h != host);
+            self.touched.push((host, path));
+        }
     }
 
     /// Records an output where it was built, now that its size and references are known.
@@ -98,9 +122,14 @@ impl Stores {
         self.reachable[host] = yes;
     }
 
+    /// The hosts that have a path, reachable or not, ascending.
+    pub fn holders(&self, path: PathId) -> &[HostId] {
+        &self.holders[path]
+    }
+
     /// Whether the path can be had somewhere now.
     pub fn available(&self, path: PathId) -> bool {
-        self.substitutable[path] || self.held.ids().any(|h| self.reachable[h] && self.holds(h, path))
+        self.substitutable[path] || self.holders[path].iter().any(|&h| self.reachable[h])
     }
 
     /// Whether the path is on its way to the host.
@@ -108,8 +137,8 @@ impl Stores {
         self.arriving[host].contains_key(&path)
     }
 
-    /// How long until those of `inputs` that the host lacks would be there, estimated: what is on its
-    /// way already counts half.
+    /// How long until those of `inputs` that the host lacks would be there with their closures,
+    /// estimated: what is on its way already counts half.
     pub fn transfer_time(
         &self,
         hosts: &Table<HostId, Host>,
@@ -117,30 +146,33 @@ impl Stores {
         inputs: &[PathId],
         overhead: Span,
     ) -> Span {
-        let (mut bytes_in, mut slowest_source, mut any) = (0u64, Span::ZERO, false);
-        for &path in inputs.iter().filter(|p| !self.holds(to, **p)) {
-            any = true;
+        let mut lacking: Vec<PathId> = inputs.iter().copied().filter(|&p| !self.holds(to, p)).collect();
+        if lacking.is_empty() {
+            return Span::ZERO;
+        }
+        let (mut bytes_in, mut by_source) = (0u64, BTreeMap::<HostId, u64>::new());
+        let mut seen: BTreeSet<PathId> = lacking.iter().copied().collect();
+        while let Some(path) = lacking.pop() {
             let size = if self.is_arriving(to, path) { self.size[path] / 2 } else { self.size[path] };
             bytes_in = bytes_in.saturating_add(size);
             if let Some(Source::Host(from)) = self.source(hosts, to, path) {
-                slowest_source = slowest_source.max(hosts[from].link.time(size));
+                *by_source.entry(from).or_default() += size;
             }
-        }
-        if !any {
-            return Span::ZERO;
+            lacking.extend(self.refs[path].iter().filter(|&&p| !self.holds(to, p) && seen.insert(p)));
         }
         // Bytes from another builder pass through here without a stop: the slower of its links counts.
-        overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest_source)
+        let slowest = by_source.iter().map(|(&from, &bytes)| hosts[from].link.time(bytes)).max();
+        overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest.unwrap_or_default())
     }
 
     /// The cheapest place to get a path to `to` from: this machine, then the reachable holder with the
     /// fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
         let size = self.size[path];
-        let holder = self
-            .held
-            .ids()
-            .filter(|&h| h != to && self.reachable[h] && self.holds(h, path))
+        let holder = self.holders[path]
+            .iter()
+            .copied()
+            .filter(|&h| h != to && self.reachable[h])
             .min_by_key(|&h| (hosts[h].link.time(size), h));
         match holder {
             Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
@@ -155,6 +187,7 @@ impl Stores {
         let id = TransferId(self.next_transfer);
         self.next_transfer += 1;
         self.arriving[to].extend(paths.iter().map(|&p| (p, id)));
+        self.touched.extend(paths.iter().map(|&p| (to, p)));
         self.transfers.insert(id, Transfer { from, to, paths });
         id
     }
@@ -164,6 +197,7 @@ impl Stores {
         let transfer = self.transfers.remove(&id)?;
         for path in &transfer.paths {
             self.arriving[transfer.to].remove(path);
+            self.touched.push((transfer.to, *path));
         }
         Some(transfer)
     }

@@ -1,0 +1,154 @@
+//! How fast hosts really are, from what they built.
+//!
+//! Each build gives the logarithm of how much longer it took than was estimated for a host of the
+//! configured speed. A host's mean of these, against the mean over all hosts, is how far its configured
+//! speed is off: that all builds take longer than estimated says nothing about any one host. The mean
+//! is shrunk towards the configured speed by how much single builds scatter.
+
+use crate::base::{Span, Table};
+use crate::fleet::HostId;
+
+/// Log ratios are summed as integers of this fraction of a unit: exact in any order.
+const UNIT: f64 = 65_536.0;
+/// One measurement says at most a factor of e³ either way.
+const MAX_LOG: f64 = 3.0;
+/// Configured speeds are off by a factor of e^0.7, about 2, as a rule.
+const SPREAD_OF_HOSTS: f64 = 0.7;
+/// A host is at most e² times as fast or as slow as configured.
+const MAX_OFFSET: f64 = 2.0;
+/// The scatter of single builds that is assumed until there are more than these many.
+const ASSUMED_COUNT: f64 = 8.0;
+const ASSUMED_SPREAD: f64 = 0.6;
+/// Builds shorter than this measure processes and round trips rather than the host.
+const TELLING: Span = Span::from_millis(200);
+
+/// What is known of each host.
+#[derive(Clone, Debug)]
+pub struct Speeds {
+    hosts: Table<HostId, Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    count: i64,
+    sum: i64,
+    /// Sum of squares, in 1/65536.
+    squares: i64,
+}
+
+impl Speeds {
+    /// Nothing measured yet.
+    pub fn new(hosts: usize) -> Speeds {
+        Speeds { hosts: Table::filled(hosts, Seen::default()) }
+    }
+
+    /// A build took `actual` where `expected` was estimated, on this host at its configured speed. False
+    /// if that says nothing.
+    pub fn observe(&mut self, host: HostId, expected: Span, actual: Span) -> bool {
+        if actual < TELLING || expected < TELLING {
+            return false;
+        }
+        let log = (actual.as_secs_f64() / expected.as_secs_f64()).ln().clamp(-MAX_LOG, MAX_LOG);
+        let seen = &mut self.hosts[host];
+        seen.count += 1;
+        seen.sum += (log * UNIT).round() as i64;
+        seen.squares += (log * log * UNIT).round() as i64;
+        true
+    }
+
+    /// How many times as fast as configured each host is.
+    pub fn factors(&self) -> Table<HostId, f64> {
+        let measured = || self.hosts.rows().iter().filter(|seen| seen.count > 0);
+        let hosts = measured().count();
+        if hosts < 2 {
+            return Table::filled(self.hosts.len(), 1.0);
+        }
+        let noise = self.noise();
+        let weight = |seen: &Seen| {
+            let count = seen.count as f64;
+            count / (count + noise / (SPREAD_OF_HOSTS * SPREAD_OF_HOSTS))
+        };
+        let (sum, weights) = measured().fold((0.0, 0.0), |(sum, weights), seen| {
+            (sum + weight(seen) * seen.mean(), weights + weight(seen))
+        });
+        let common = sum / weights;
+        let factor = |seen: &Seen| match seen.count {
+            0 => 1.0,
+            _ => {
+                let offset = (weight(seen) * (common - seen.mean())).clamp(-MAX_OFFSET, MAX_OFFSET);
+                // Multiples of 1/1024, so that last digits of a logarithm never decide.
+                ((offset.exp() * 1024.0).round() / 1024.0).max(1.0 / 1024.0)
+            }
+        };
+        self.hosts.rows().iter().map(factor).collect()
+    }
+
+    /// The variance of single builds around their hosts' means.
+    fn noise(&self) -> f64 {
+        let (mut squares, mut count) = (ASSUMED_COUNT * ASSUMED_SPREAD * ASSUMED_SPREAD, ASSUMED_COUNT);
+        for seen in self.hosts.rows().iter().filter(|seen| seen.count > 1) {
+            squares += (seen.squares as f64 / UNIT - seen.count as f64 * seen.mean() * seen.mean()).max(0.0);
+            count += (seen.count - 1) as f64;
+        }
+        squares / count
+    }
+}
+
+impl Seen {
+    fn mean(&self) -> f64 {
+        self.sum as f64 / UNIT / self.count as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(s: f64) -> Span {
+        Span::from_secs_f64(s)
+    }
+
+    #[test]
+    fn nothing_measured_changes_nothing() {
+        assert_eq!(Speeds::new(3).factors().rows(), [1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn what_all_hosts_have_in_common_is_no_host_s() {
+        let mut speeds = Speeds::new(2);
+        for host in [0, 1] {
+            for _ in 0..20 {
+                speeds.observe(HostId(host), seconds(10.0), seconds(40.0));
+            }
+        }
+        assert_eq!(speeds.factors().rows(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_host_half_as_fast_as_configured_is_found_out() {
+        let mut speeds = Speeds::new(3);
+        for build in 0..20 {
+            let noise = if build % 2 == 0 { 1.4 } else { 1.0 / 1.4 };
+            speeds.observe(HostId(0), seconds(10.0), seconds(10.0 * noise));
+            speeds.observe(HostId(1), seconds(10.0), seconds(10.0 * noise));
+            speeds.observe(HostId(2), seconds(10.0), seconds(20.0 * noise));
+        }
+        let found = speeds.factors();
+        let ratio = found[HostId(2)] / found[HostId(0)];
+        assert!((0.48..0.54).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn one_build_says_little() {
+        let mut speeds = Speeds::new(2);
+        speeds.observe(HostId(0), seconds(10.0), seconds(10.0));
+        speeds.observe(HostId(1), seconds(10.0), seconds(40.0));
+        let ratio = speeds.factors()[HostId(1)] / speeds.factors()[HostId(0)];
+        assert!((0.3..0.7).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn what_is_over_at_once_says_nothing() {
+        assert!(!Speeds::new(1).observe(HostId(0), seconds(1.0), seconds(0.01)));
+    }
+}

@@ -1,0 +1,176 @@
+//! How many cores a job is given, and how long it takes with them.
+//!
+//! A job takes `w × ((1 - f) + f / c)` on `c` cores (Amdahl), where `w` is its work on one core and `f` its
+//! parallel part. Cores are given out as `free cores / ready jobs`: with much to do each job has one, and
+//! the last ones share what there is. A host whose number of cores is not known leaves the choice to its
+//! own Nix, and its jobs are taken to run as estimated.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::SlotId;
+
+use super::Scheduler;
+use super::offer::Offer;
+use super::policy::Cores;
+use super::state::JobState;
+
+/// A host kept free for a job that needs all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reservation {
+    pub job: JobId,
+    /// When its other jobs are over, nine times of ten.
+    pub from: Time,
+}
+
+/// Cores given out beyond those that a host has, at most: jobs wait for disk and network, too.
+const OVERCOMMIT: f64 = 1.25;
+
+impl Scheduler {
+    /// The cores that a job would be given on a host now; 0 leaves it to the host.
+    pub(super) fn cores_for(&self, job: JobId, host: HostId) -> u32 {
+        let all = self.hosts.spec[host].cores;
+        match self.policy.cores {
+            Cores::Fixed(n) => n,
+            Cores::Adaptive if all == 0 => 0,
+            Cores::Adaptive if self.parallel[job] <= 0.0 => 1,
+            Cores::Adaptive => {
+                let free = self.forecasts.of(host).cores.max(1);
+                let share = if self.is_big(job) { free } else { self.share };
+                share.clamp(1, free).min(all)
+            }
+        }
+    }
+
+    /// Whether a job is to have a whole host: it says that it gains from all cores, and no ready job has
+    /// a longer way to the end of the run.
+    fn is_big(&self, job: JobId) -> bool {
+        let first = self.jobs.ready().next();
+        self.big[job] && first.is_none_or(|first| self.jobs.rank(job) >= self.jobs.rank(first))
+    }
+
+    /// Keeps a host for a big job that is done sooner if it waits until the host is all its own than by
+    /// the offer. Until then, jobs that are over by then, nine times of ten, may still go there. Returns
+    /// when the big job would be done.
+    pub(super) fn reserve(&mut self, at: Time, job: JobId, offer: &Offer) -> Option<Time> {
+        if self.policy.cores != Cores::Adaptive || !self.is_big(job) {
+            return None;
+        }
+        let mut best: Option<(Time, HostId, Time)> = None;
+        for &host in self.eligible[job].clone().iter() {
+            let all = self.hosts.spec[host].cores;
+            if all == 0 || self.forecasts.of(host).available(at).is_none() {
+                continue;
+            }
+            let from = self.latest_end(at, host);
+            let begin = from.max(at + self.transfer(host, job));
+            let finish = begin + self.work_time(job, host, all);
+            best = best.into_iter().chain([(finish, host, from)]).min();
+        }
+        let (finish, host, from) = best.filter(|&(finish, ..)| finish < offer.finish)?;
+        self.reserved[host] = Some(Reservation { job, from });
+        Some(finish)
+    }
+
+    /// When the last job on a host is over, nine times of ten.
+    fn latest_end(&self, at: Time, host: HostId) -> Time {
+        let end = |(_, job): (SlotId, JobId)| match self.jobs.state(job) {
+            JobState::Running(seat) => {
+                (seat.since + self.p90_time(job, host, self.given[job])).max(self.expected_end(at, host, job))
+            }
+            _ => at.max(self.due[job]) + self.p90_time(job, host, self.given[job]),
+        };
+        self.jobs.seated_on(host).map(end).max().unwrap_or(at)
+    }
+
+    /// Ends all reservations: they hold for one round.
+    pub(super) fn release(&mut self) {
+        self.reserved.iter_mut().for_each(|(_, kept)| *kept = None);
+    }
+
+    /// Free cores for each ready job, over the hosts that have a free slot.
+    pub(super) fn share_cores(&mut self) {
+        let free: u32 = self
+            .hosts
+            .spec
+            .ids()
+            .map(|h| self.forecasts.of(h))
+            .filter(|outlook| !outlook.free.is_empty())
+            .map(|outlook| outlook.cores)
+            .sum();
+        let ready = u32::try_from(self.jobs.ready_count().max(1)).unwrap_or(u32::MAX);
+        self.share = (free / ready).max(1);
+    }
+
+    /// The cores that a host has left, its jobs' taken off.
+    pub(super) fn cores_left(&self, host: HostId) -> u32 {
+        let spec = &self.hosts.spec[host];
+        let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.given[job].max(1)).sum();
+        let most = (f64::from(spec.lanes()) * OVERCOMMIT) as u32;
+        most.max(spec.slots).saturating_sub(given).min(spec.lanes())
+    }
+
+    /// How long a job of median cost takes on a host with so many cores.
+    pub(super) fn work_time(&self, job: JobId, host: HostId, cores: u32) -> Span {
+        self.scaled(self.estimates[job].median, job, host, cores)
+    }
+
+    /// How long it takes at most, nine times of ten.
+    pub(super) fn p90_time(&self, job: JobId, host: HostId, cores: u32) -> Span {
+        self.scaled(self.estimates[job].p90, job, host, cores)
+    }
+
+    fn scaled(&self, work: Span, job: JobId, host: HostId, cores: u32) -> Span {
+        let pace = self.pace[host][usize::from(self.system[job])];
+        Span((work.0 as f64 * pace * self.amdahl(job, host, cores)) as u64)
+    }
+
+    /// The part of its one-core time that a job takes with so many cores.
+    pub(super) fn amdahl(&self, job: JobId, host: HostId, cores: u32) -> f64 {
+        let all = self.hosts.spec[host].cores;
+        let parallel = f64::from(self.parallel[job]);
+        if all == 0 || parallel <= 0.0 {
+            return 1.0;
+        }
+        let cores = if cores == 0 { all } else { cores.min(all) };
+        1.0 - parallel + parallel / f64::from(cores.max(1))
+    }
+
+    /// When a job that has a slot will probably leave it.
+    pub(super) fn expected_end(&self, at: Time, host: HostId, job: JobId) -> Time {
+        match self.jobs.state(job) {
+            JobState::Running(seat) => {
+                let end = seat.since + self.work_time(job, host, self.given[job]);
+                if end > at {
+                    return end;
+                }
+                // Longer than expected: what it still takes follows from how long it took so far.
+                let pace =
+                    self.pace[host][usize::from(self.system[job])] * self.amdahl(job, host, self.given[job]);
+                let done = at.since(seat.since).scale(1.0 / pace);
+                at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
+            }
+            _ if self.due[job] > at => self.due[job],
+            _ => at + self.work_time(job, host, self.given[job]),
+        }
+    }
+
+    /// Brings every outlook up to date.
+    pub(super) fn refresh(&mut self, at: Time) {
+        for host in self.jobs.take_moved() {
+            self.forecasts.touch(host);
+        }
+        for host in self.hosts.spec.ids() {
+            if !self.forecasts.is_stale(host, at) {
+                continue;
+            }
+            let taken: Vec<(SlotId, Time)> = self
+                .jobs
+                .seated_on(host)
+                .map(|(slot, job)| (slot, self.expected_end(at, host, job)))
+                .collect();
+            let cores = self.cores_left(host);
+            self.forecasts.set(host, self.hosts.slots(host), &taken, cores);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a job would meet on each host, and which of them it prefers.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::Expectation;
+
+use super::Scheduler;
+use super::policy::Choice;
+
+/// What a job would meet on one host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub host: HostId,
+    /// Whether it could begin now.
+    pub free: bool,
+    pub finish: Time,
+    pub cores: u32,
+    pub expect: Expectation,
+    /// Whether there is no host that has all of the job's inputs.
+    pub must_move: bool,
+    /// What counts: the finish, and what follows from it for others.
+    score: Time,
+}
+
+impl Offer {
+    /// Least first: what counts, then the transfer, then the id.
+    fn key(&self) -> (Time, Span, HostId) {
+        (self.score, self.expect.transfer, self.host)
+    }
+}
+
+impl Scheduler {
+    /// The best offer that a job has by the policy; `None` if no host can take it now or later.
+    pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
+        let hosts = self.eligible[job].clone();
+        let spared = !self.tries[job].avoid.is_empty()
+            && hosts.iter().any(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
+        let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
+        let mut must_move = true;
+        for &host in hosts.iter() {
+            if spared && self.tries[job].avoid.contains(&host) {
+                continue;
+            }
+            let Some(mut offer) = self.offer(at, job, host) else { continue };
+            must_move &= offer.expect.transfer > Span::ZERO;
+            match self.score(job, &offer) {
+                Some(score) => offer.score = score,
+                None => continue,
+            }
+            if best.is_none_or(|b| offer.key() < b.key()) {
+                second = best.replace(offer);
+            } else if second.is_none_or(|s| offer.key() < s.key()) {
+                second = Some(offer);
+            }
+        }
+        best.map(|mut offer| {
+            offer.expect.next_best = second.map(|s| (s.host, s.finish.since(at)));
+            offer.must_move = must_move;
+            offer
+        })
+    }
+
+    /// What a job would meet on a host; `None` while the host is away or kept for another job.
+    pub(super) fn offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
+        let outlook = self.forecasts.of(host);
+        let available = outlook.available(at)?;
+        let free = !outlook.free.is_empty();
+        let cores = self.cores_for(job, host);
+        let transfer = self.transfer(host, job);
+        let work = self.work_time(job, host, cores);
+        // Inputs travel while the slot is still busy.
+        let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
+        let finish = available.max(at + counted) + work;
+        if let Some(kept) = self.reserved.get(host).copied().flatten()
+            && kept.job != job
+            && at + transfer + self.p90_time(job, host, cores) > kept.from
+        {
+            return None;
+        }
+        let expect = Expectation { queue: available.since(at), transfer, work, next_best: None };
+        Some(Offer { host, free, finish, cores, expect, must_move: false, score: finish })
+    }
+
+    /// What an offer is worth by the policy, least first; `None` if the policy rules it out.
+    fn score(&self, job: JobId, offer: &Offer) -> Option<Time> {
+        let host = &self.hosts.spec[offer.host];
+        match self.policy.choice {
+            Choice::Earliest => Some(offer.finish + self.onward(job, offer.host)),
+            Choice::EarliestFree => offer.free.then(|| offer.finish + self.onward(job, offer.host)),
+            Choice::FastestFree => offer.free.then(|| Time((1e9 / host.speed) as u64)),
+            Choice::LeastLoaded if !offer.free => None,
+            // Beyond all builders.
+            Choice::LeastLoaded if offer.host == HostId::HOME => Some(Time(u64::MAX)),
+            Choice::LeastLoaded => {
+                let load = self.jobs.seated_on(offer.host).count() as f64;
+                Some(Time((load / host.speed * 1e9) as u64))
+            }
+            Choice::Planned => (self.plan.get(job).copied().flatten()? == offer.host).then_some(offer.finish),
+        }
+    }
+
+    /// How long until a job's inputs would be on a host.
+    pub(super) fn transfer(&mut self, host: HostId, job: JobId) -> Span {
+        if let Some(known) = self.lacks.get(host, job) {
+            return known;
+        }
+        let inputs = &self.work.jobs[job].inputs;
+        let span = self.stores.transfer_time(&self.hosts.spec, host, inputs, self.policy.transfer_overhead);
+        self.lacks.set(host, job, span);
+        span
+    }
+
+    /// What it would cost later that a job's output is on this host and not where its only consumer will
+    /// be: where most of the consumer's other inputs are. Counts for what is quicker built than moved.
+    fn onward(&self, job: JobId, host: HostId) -> Span {
+        if !self.policy.stay_with_consumer {
+            return Span::ZERO;
+        }
+        let Some(&(home, cost)) = self.pull.get(job).and_then(Option::as_ref) else { return Span::ZERO };
+        if home == host { Span::ZERO } else { cost }
+    }
+}

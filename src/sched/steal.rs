@@ -1,0 +1,96 @@
+//! Second thoughts: work that waits moves to a host that has nothing to do.
+//!
+//! Only a job whose inputs are still on their way is ever taken from a host; what runs, stays. Late binding
+//! leaves little to steal: a job that could begin elsewhere was not bound in the first place, so this
+//! happens where a transfer is slower than it was thought to be, or a host came up later.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::Order;
+
+use super::Scheduler;
+use super::offer::Offer;
+use super::state::JobState;
+
+/// The longest that a host stays idle while a job waits for a better one.
+const PATIENCE: Span = Span::from_secs(60);
+/// Below it, as a part of the median cost of what is ready.
+const PATIENCE_PART: f64 = 0.25;
+
+impl Scheduler {
+    /// Moves jobs that wait for their inputs to free slots where they would be done sooner by a margin.
+    /// What was already sent to the old host counts half against the move.
+    pub(super) fn steal(&mut self, at: Time, out: &mut Vec<Order>) {
+        let Some(margin) = self.policy.steal_margin else { return };
+        let staging: Vec<JobId> = self.jobs.staging().collect();
+        for job in staging {
+            let JobState::Staging(seat) = self.jobs.state(job) else { continue };
+            let here = self.expected_end(at, seat.host, job).since(at);
+            let sunk = at.since(seat.since);
+            let Some(offer) = self.best_offer(at, job).filter(|o| o.free && o.host != seat.host) else {
+                continue;
+            };
+            let there = offer.finish.since(at);
+            if there.scale(margin) + sunk.scale(0.5) < here {
+                self.unseat_for_another(job);
+                self.bind(at, job, offer, out);
+            }
+        }
+    }
+
+    /// A host with nothing to do while jobs are ready is so by choice: they wait for a better one. When
+    /// it has waited long enough, it gets the job that loses least, as long as that loses less than a part
+    /// of the job's own work.
+    pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], out: &mut Vec<Order>) {
+        let Some(margin) = self.policy.idle_margin else { return };
+        let window: Vec<JobId> =
+            window.iter().copied().filter(|&job| self.jobs.state(job) == JobState::Ready).collect();
+        let patience = self.patience(&window);
+        for host in self.hosts.spec.ids() {
+            let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
+            if !idle || window.is_empty() {
+                self.idle_since[host] = None;
+                continue;
+            }
+            let since = *self.idle_since[host].get_or_insert(at);
+            if at < since + patience {
+                self.patience_ends = self.patience_ends.into_iter().chain([since + patience]).min();
+            } else if let Some((job, offer)) = self.least_loss(at, host, &window, margin) {
+                self.idle_since[host] = None;
+                self.bind(at, job, offer, out);
+            }
+        }
+    }
+
+    /// The job that would lose least by going to `host` now.
+    fn least_loss(
+        &mut self,
+        at: Time,
+        host: HostId,
+        window: &[JobId],
+        margin: f64,
+    ) -> Option<(JobId, Offer)> {
+        let mut least: Option<(Span, JobId, Offer)> = None;
+        for &job in window {
+            if self.jobs.state(job) != JobState::Ready || !self.eligible[job].contains(&host) {
+                continue;
+            }
+            let (Some(here), Some(best)) = (self.offer(at, job, host), self.best_offer(at, job)) else {
+                continue;
+            };
+            let loss = here.finish.since(best.finish);
+            if loss <= here.expect.work.scale(margin) && least.as_ref().is_none_or(|(l, ..)| loss < *l) {
+                least = Some((loss, job, here));
+            }
+        }
+        least.map(|(_, job, offer)| (job, offer))
+    }
+
+    fn patience(&self, window: &[JobId]) -> Span {
+        let mut costs: Vec<Span> = window.iter().map(|&job| self.estimates[job].median).collect();
+        costs.sort_unstable();
+        let median = costs.get(costs.len() / 2).copied().unwrap_or_default();
+        PATIENCE.min(median.scale(PATIENCE_PART))
+    }
+}
