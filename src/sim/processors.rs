@@ -73,9 +73,9 @@ impl Processors {
         let before = self.hosts[host].rate();
         self.hosts[host].given += u64::from(cores);
         self.hosts[host].runs.push(index);
+        self.follow(at, host, before, out);
         let rate = self.hosts[host].rate();
         self.set_rate(at, index, rate, out);
-        self.follow(at, host, before, out);
     }
 
     /// Ends a build and returns it; `out` gets the new ends of all builds whose rate changes.
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(ends(&mut out), [(0, 100), (1, 100)]);
         // Eight cores given, four there: everything takes twice as long from now on.
         host.begin(Time(50), run(2), 4, 100.0, &mut out);
-        assert_eq!(ends(&mut out), [(2, 250), (0, 150), (1, 150)]);
+        assert_eq!(ends(&mut out), [(0, 150), (1, 150), (2, 250)]);
         host.end(Time(150), 0, &mut out);
         host.end(Time(150), 1, &mut out);
         assert_eq!(ends(&mut out).last(), Some(&(2, 200)));
