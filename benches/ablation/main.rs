@@ -88,7 +88,7 @@ fn run(args: &Args) -> Result<bool, String> {
     }
     if args.list {
         println!("policies: {}", names(policies.iter().map(|(name, _)| name.as_str()).collect()));
-        println!("graphs: {}", names(sources.iter().map(|source| source.name.as_str()).collect()));
+        sources.iter().for_each(|source| println!("graph {}: {}", source.name, source.about()));
         known.iter().for_each(|c| println!("fleet {}: {}", c.name, c.about));
         return Ok(true);
     }

@@ -57,6 +57,20 @@ pub struct Input {
 }
 
 impl Source {
+    /// Its size, and how unevenly the work in it is spread.
+    pub fn about(&self) -> String {
+        let mut times: Vec<f64> = self.seeded(0).truth.rows().iter().map(|t| t.as_secs_f64()).collect();
+        times.sort_by(|a, b| b.total_cmp(a));
+        let all: f64 = times.iter().sum();
+        let longest: f64 = times.iter().take(times.len().div_ceil(100)).sum();
+        format!(
+            "{} jobs, {:.1} h of work, {:.0} % of it in the longest 1 %",
+            times.len(),
+            all / 3600.0,
+            100.0 * longest / all
+        )
+    }
+
     pub fn seeded(&self, seed: u64) -> Input {
         let model = Model { seed };
         let (mut real, mut told) = (self.work.clone(), self.work.clone());

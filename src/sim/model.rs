@@ -133,3 +133,6 @@ pub fn observed<'a>(
     }
     truth
 }
+
+#[cfg(test)]
+mod tests;
