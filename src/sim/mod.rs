@@ -1,7 +1,23 @@
 //! A world with a virtual clock: the scheduler's orders take modelled time instead of real time.
 //!
-//! Knows nothing of `dispatch/`.
+//! Builds share processors (`processors`), transfers share links (`network`), and things go wrong
+//! (`trouble`). What jobs really take can be drawn from a model (`model`); what a run came to is added
+//! up by [`Measure`]. Knows nothing of `dispatch/`.
 
+mod measure;
+mod model;
+mod network;
+mod processors;
+mod progress;
+mod queue;
+mod stores;
+mod trouble;
+mod wire;
 mod world;
 
-pub use world::{Fault, SimWorld};
+pub use measure::{Idle, Measure, Measured};
+pub use model::{Model, noisy, observed};
+pub use processors::amdahl;
+pub use trouble::{Fault, Slowdown};
+pub use wire::Wire;
+pub use world::{SimWorld, Speed};

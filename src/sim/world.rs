@@ -1,43 +1,86 @@
-//! The simulated world: durations and links from a model, faults from a list.
+//! The simulated world: what becomes of an order, and when.
 //!
-//! Each build takes its given work divided by the host's speed; each transfer takes what its links
-//! take, regardless of others. Events that fall on the same moment come in the order in which they
-//! were caused, so a run is the same each time.
+//! A build takes its given work at its host's speed for the system it is for; a transfer takes the
+//! latency of its ends and then its bytes' way through their links, which it shares with others. A
+//! world is stricter than real hosts are: a transfer from a host that does not hold the paths fails, and
+//! so does a build whose inputs are not there. The same orders always have the same consequences.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
+use super::network::Network;
+use super::processors::{Processors, Run, amdahl};
+use super::progress::{Forecast, Stamp};
+use super::queue::Queue;
+use super::stores::Stores;
+use super::trouble::{Chances, Fault, Slowdown};
+use super::wire::{Wire, Wires};
 use crate::base::{Span, Table, Time};
 use crate::drive::{Happening, World};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, PathId, Workload};
-use crate::run::{Attempt, Event, Failure, Made, Order, Outcome, Side, SlotId, Source, Times, TransferId};
+use crate::run::{
+    Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, SlotId, Source, Times, TransferId,
+};
 
-/// A host that is lost for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Which.
-    pub host: HostId,
-    /// When the link is cut.
-    pub at: Time,
-    /// When it works again; `None` for never.
-    pub back: Option<Time>,
+/// How fast a host really is, whatever the scheduler was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speed {
+    /// Work per second and core for the systems that are not named.
+    pub usual: f64,
+    /// Work per second and core for certain systems: emulated ones, as a rule.
+    pub of_system: Vec<(String, f64)>,
 }
 
 /// A fleet in virtual time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SimWorld<'a> {
     work: &'a Workload,
     hosts: &'a Table<HostId, Host>,
-    /// What each job really takes on a host of speed 1; `None` for a build that fails at once.
+    /// What each job really takes on one core of a host of speed 1; `None` for one that fails at once.
     truth: &'a Table<JobId, Option<Span>>,
-    faults: Vec<Fault>,
-    /// Seed of the transfers that fail, if any do.
-    spoilt: Option<u64>,
+    speeds: Option<Table<HostId, Speed>>,
+    /// Which part of each job can be spread over cores; empty for none of any.
+    parallel: Table<JobId, f64>,
+    chances: Chances,
+    /// How often a host's link is cut at the moment.
+    cuts: Table<HostId, u32>,
+    stores: Stores<'a>,
+    wires: Wires,
+    network: Network,
+    processors: Processors,
+    transfers: BTreeMap<TransferId, Transfer>,
+    /// The transfer of each flow of the network.
+    of_flow: Vec<TransferId>,
     now: Time,
-    next_seq: u64,
-    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
-    events: Vec<Option<Event>>,
+    /// Facts told, to draw echoes by.
+    told: u64,
+    queue: Queue<Due>,
+    forecasts: Vec<Forecast>,
+}
+
+/// What the world itself has to do at a moment.
+#[derive(Clone, Debug)]
+enum Due {
+    Tell(Box<Event>),
+    /// A transfer's latency is over.
+    Flow(TransferId),
+    /// The bytes of a flow are through, unless it was overtaken.
+    Through(usize, Stamp),
+    /// A build is over, unless it was overtaken.
+    Built(usize, Stamp),
+    Cut(HostId),
+    Mend(HostId),
+    Slow(HostId, f64, f64),
+}
+
+#[derive(Clone, Debug)]
+struct Transfer {
+    from: Source,
+    to: HostId,
+    paths: Vec<PathId>,
+    bytes: u64,
+    began: Time,
+    flow: Option<usize>,
 }
 
 impl<'a> SimWorld<'a> {
@@ -53,10 +96,13 @@ impl<'a> SimWorld<'a> {
             world.connect(Time::ZERO, host);
         }
         world.at(Time::ZERO, Event::FleetReady);
-        for fault in &faults {
-            world.at(fault.at, Event::HostLost { host: fault.host, cause: "simulated".to_owned() });
+        for fault in faults {
+            world.queue.push(fault.at, Due::Cut(fault.host));
+            if let Some(back) = fault.back {
+                world.queue.push(back, Due::Mend(fault.host));
+            }
         }
-        Self { faults, ..world }
+        world
     }
 
     /// A world that begins with the given facts, `FleetReady` among them: those that a real fleet told.
@@ -66,36 +112,115 @@ impl<'a> SimWorld<'a> {
         truth: &'a Table<JobId, Option<Span>>,
         facts: Vec<Event>,
     ) -> Self {
+        let wires = Wires::new(hosts.rows().iter().map(|host| Wire::from(host.link)));
         let mut world = Self {
             work,
             hosts,
             truth,
-            faults: Vec::new(),
-            spoilt: None,
+            speeds: None,
+            parallel: Table::new(),
+            chances: Chances::default(),
+            cuts: Table::filled(hosts.len(), 0),
+            stores: Stores::new(work, hosts.len()),
+            network: Network::new(wires.capacities()),
+            wires,
+            processors: Processors::new(hosts.rows().iter().map(|host| host.cores)),
+            transfers: BTreeMap::new(),
+            of_flow: Vec::new(),
             now: Time::ZERO,
-            next_seq: 0,
-            queue: BinaryHeap::new(),
-            events: Vec::new(),
+            told: 0,
+            queue: Queue::new(),
+            forecasts: Vec::new(),
         };
         for fact in facts {
+            if let Event::HostHolds { host, paths } = &fact
+                && hosts.get(*host).is_some()
+            {
+                let known = paths.iter().filter(|path| work.paths.get(**path).is_some());
+                known.for_each(|&path| world.stores.hold(*host, path));
+            }
             world.at(Time::ZERO, fact);
         }
         world
+    }
+
+    /// Gives each host another link than its description says; a host beyond the end keeps its own. All
+    /// bytes from builder to builder pass through the first one, which is this machine's.
+    #[must_use]
+    pub fn with_wires(mut self, wires: &Table<HostId, Wire>) -> Self {
+        self.wires.replace(wires);
+        self.network = Network::new(self.wires.capacities());
+        self
+    }
+
+    /// Gives hosts other speeds than they say; one row per host.
+    #[must_use]
+    pub fn with_speeds(mut self, speeds: Table<HostId, Speed>) -> Self {
+        self.speeds = Some(speeds);
+        self
+    }
+
+    /// Says which part of each job (0 to 1) more cores make shorter.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
+        self.parallel = parallel;
+        self
+    }
+
+    /// Has hosts be slow for a while. Of overlapping times, the last change counts.
+    #[must_use]
+    pub fn with_slowdowns(mut self, slowdowns: &[Slowdown]) -> Self {
+        for slow in slowdowns {
+            self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
+            if let Some(until) = slow.until {
+                self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
+            }
+        }
+        self
     }
 
     /// Has a part of the transfers fail, on either side: which, follows from the seed. Of four seeds, one
     /// has all of them fail.
     #[must_use]
     pub fn with_failing_transfers(mut self, seed: u64) -> Self {
-        self.spoilt = Some(seed);
+        self.chances.transfers = Some(seed);
+        self
+    }
+
+    /// Has hosts fail this part of all attempts, in every way there is.
+    #[must_use]
+    pub fn with_failing_hosts(mut self, seed: u64, share: f64) -> Self {
+        self.chances.builds = Some((seed, share));
+        self
+    }
+
+    /// Has facts be heard again when they are no longer true, those about lost builds heard late, and
+    /// facts about things that do not exist.
+    #[must_use]
+    pub fn with_stale_facts(mut self, seed: u64) -> Self {
+        self.chances.echoes = Some(seed);
+        let (host, job, attempt) = (HostId(9_999), JobId(u32::MAX), Attempt(3));
+        let at = |second| Time::ZERO + Span::from_secs(second);
+        self.at(at(1), Event::SlotUp { host, slot: SlotId(0) });
+        self.at(at(2), Event::Finished { job, attempt, outcome: Outcome::Cancelled });
+        self.at(at(3), Event::Staged { transfer: TransferId(u32::MAX), bytes: 1, took: Span(1) });
+        self.at(at(4), Event::HostLost { host, cause: "never there".to_owned() });
+        self.at(at(5), Event::Started { job, attempt });
         self
     }
 
     /// A fact that no order causes.
     pub fn at(&mut self, time: Time, event: Event) {
-        self.queue.push(Reverse((time, self.next_seq, self.events.len())));
-        self.next_seq += 1;
-        self.events.push(Some(event));
+        self.queue.push(time, Due::Tell(Box::new(event)));
+    }
+
+    /// Tells a fact that may be heard again.
+    fn tell(&mut self, time: Time, event: Event) {
+        self.told += 1;
+        if let Some(later) = self.chances.of_echo(self.told) {
+            self.at(time + later, event.clone());
+        }
+        self.at(time, event);
     }
 
     fn connect(&mut self, time: Time, host: HostId) {
@@ -104,99 +229,238 @@ impl<'a> SimWorld<'a> {
         }
     }
 
-    /// Whether the host's link is cut at some time of the interval.
-    fn cut_between(&self, host: HostId, from: Time, to: Time) -> bool {
-        self.faults.iter().any(|f| f.host == host && f.at <= to && f.back.is_none_or(|b| b > from))
+    fn is_cut(&self, host: HostId) -> bool {
+        self.cuts.get(host).is_none_or(|&cuts| cuts > 0)
     }
 
-    fn build(&mut self, at: Time, job: JobId, attempt: Attempt, host: HostId) {
-        self.at(at, Event::Started { job, attempt });
-        let (outcome, wall) = match self.truth[job] {
+    /// Queues the ends of builds or flows that have changed.
+    fn queue_forecasts(&mut self, due: fn(usize, Stamp) -> Due) {
+        for Forecast { index, stamp, end } in self.forecasts.drain(..) {
+            self.queue.push(end, due(index, stamp));
+        }
+    }
+
+    fn speed(&self, host: HostId, job: JobId) -> f64 {
+        let Some(speed) = self.speeds.as_ref().and_then(|speeds| speeds.get(host)) else {
+            return self.hosts[host].speed;
+        };
+        let system = &self.work.jobs[job].system;
+        speed.of_system.iter().find(|(name, _)| name == system).map_or(speed.usual, |(_, speed)| *speed)
+    }
+
+    fn build(&mut self, at: Time, job: JobId, attempt: Attempt, host: HostId, cores: u32) {
+        if self.is_cut(host) {
+            return;
+        }
+        self.tell(at, Event::Started { job, attempt });
+        let outcome = match self.truth[job] {
+            _ if !self.stores.complete(host, job) => Outcome::HostFailed {
+                fault: HostFault::MissingInputs,
+                message: "simulated: an input is not there".to_owned(),
+            },
+            None => Outcome::Failed {
+                failure: Failure::Build,
+                message: "simulated".to_owned(),
+                times: Times::default(),
+            },
             Some(work) => {
-                let wall = work.scale(1.0 / self.hosts[host].speed);
-                let times = Times { wall, ..Times::default() };
-                let made = self.work.jobs[job].outputs.iter().map(|&p| self.made(job, p)).collect();
-                (Outcome::Built { made, times }, wall)
-            }
-            None => {
-                let message = "simulated".to_owned();
-                (Outcome::Failed { failure: Failure::Build, message, times: Times::default() }, Span::ZERO)
+                let run = Run { job, attempt, host, began: at };
+                return self.begin_build(at, run, cores, work);
             }
         };
-        if !self.cut_between(host, at, at + wall) {
-            self.at(at + wall, Event::Finished { job, attempt, outcome });
+        self.tell(at, Event::Finished { job, attempt, outcome });
+    }
+
+    fn begin_build(&mut self, at: Time, run: Run, cores: u32, work: Span) {
+        let has = self.hosts[run.host].cores;
+        let parallel = self.parallel.get(run.job).copied().unwrap_or(0.0);
+        // A job that cannot be spread keeps one core busy, however many it was given; 0 stands for all.
+        let cores = match (parallel > 0.0, cores) {
+            (false, _) => 1,
+            (true, 0) => has.max(1),
+            (true, cores) => cores,
+        };
+        let part = self.chances.of_build(run.job, run.attempt).map_or(1.0, |(_, part)| part);
+        let speed = self.speed(run.host, run.job);
+        let micros = work.0 as f64 * part * amdahl(parallel, cores) / speed;
+        self.processors.begin(at, run, cores, micros, &mut self.forecasts);
+        self.queue_forecasts(Due::Built);
+    }
+
+    fn built(&mut self, at: Time, index: usize) {
+        let Some(run) = self.processors.end(at, index, &mut self.forecasts) else { return };
+        self.queue_forecasts(Due::Built);
+        let Run { job, attempt, host, began, .. } = run;
+        let outcome = match self.chances.of_build(job, attempt) {
+            Some((fault, _)) => Outcome::HostFailed { fault, message: "simulated".to_owned() },
+            None => {
+                for &path in &self.work.jobs[job].outputs {
+                    self.stores.hold(host, path);
+                }
+                self.success(job, at.since(began))
+            }
+        };
+        self.tell(at, Event::Finished { job, attempt, outcome });
+    }
+
+    fn success(&self, job: JobId, wall: Span) -> Outcome {
+        let made = |&path: &PathId| {
+            let spec = &self.work.paths[path];
+            Made { path, size: spec.size, refs: spec.refs.clone() }
+        };
+        let made = self.work.jobs[job].outputs.iter().map(made).collect();
+        Outcome::Built { made, times: Times { wall, ..Times::default() } }
+    }
+
+    fn cancel(&mut self, at: Time, job: JobId, attempt: Attempt, host: HostId) {
+        if self.is_cut(host) {
+            return;
+        }
+        if let Some(index) = self.processors.find(host, job, attempt) {
+            self.processors.end(at, index, &mut self.forecasts);
+            self.queue_forecasts(Due::Built);
+        }
+        self.tell(at, Event::Finished { job, attempt, outcome: Outcome::Cancelled });
+    }
+
+    fn stage(&mut self, at: Time, id: TransferId, from: Source, to: HostId, paths: &[PathId]) {
+        let source = match from {
+            Source::Host(host) => Some(host),
+            Source::Substituter => None,
+        };
+        if self.is_cut(to) || source.is_some_and(|host| self.is_cut(host)) {
+            return;
+        }
+        let bytes = self.stores.missing(to, paths);
+        let latency = self.wires.latency(source, to);
+        let transfer = Transfer { from, to, paths: paths.to_vec(), bytes, began: at, flow: None };
+        self.transfers.insert(id, transfer);
+        self.queue.push(at + latency, Due::Flow(id));
+    }
+
+    fn begin_flow(&mut self, at: Time, id: TransferId) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let source = match transfer.from {
+            Source::Host(host) => Some(host),
+            Source::Substituter => None,
+        };
+        let links = self.wires.links(source, transfer.to);
+        let flow = self.network.begin(at, &links, transfer.bytes, &mut self.forecasts);
+        transfer.flow = Some(flow);
+        if flow >= self.of_flow.len() {
+            self.of_flow.resize(flow + 1, id);
+        }
+        self.of_flow[flow] = id;
+        self.queue_forecasts(Due::Through);
+    }
+
+    fn end_transfer(&mut self, at: Time, id: TransferId) -> Option<Transfer> {
+        let transfer = self.transfers.remove(&id)?;
+        if let Some(flow) = transfer.flow {
+            self.network.end(at, flow, &mut self.forecasts);
+            self.queue_forecasts(Due::Through);
+        }
+        Some(transfer)
+    }
+
+    fn through(&mut self, at: Time, id: TransferId) {
+        let Some(done) = self.end_transfer(at, id) else { return };
+        let has = |path: &PathId| match done.from {
+            Source::Host(host) => self.stores.holds(host, *path),
+            Source::Substituter => true,
+        };
+        let lacking = !done.paths.iter().all(has);
+        let failure = if lacking { Some(Side::Source) } else { self.chances.of_transfer(id) };
+        let event = match failure {
+            Some(side) => Event::StageFailed { transfer: id, side, cause: "simulated".to_owned() },
+            None => {
+                done.paths.iter().for_each(|&path| self.stores.hold(done.to, path));
+                Event::Staged { transfer: id, bytes: done.bytes, took: at.since(done.began) }
+            }
+        };
+        self.tell(at, event);
+    }
+
+    /// The link of a host is cut: all that it was doing is lost.
+    fn cut(&mut self, at: Time, host: HostId) {
+        self.cuts[host] += 1;
+        for index in self.processors.on(host).to_vec() {
+            let run = self.processors.end(at, index, &mut self.forecasts);
+            self.told += 1;
+            if let (Some(run), Some(later)) = (run, self.chances.of_echo(self.told)) {
+                let outcome = self.success(run.job, at.since(run.began));
+                self.at(at + later, Event::Finished { job: run.job, attempt: run.attempt, outcome });
+            }
+        }
+        // Nothing is left to slow down.
+        self.forecasts.clear();
+        let on_it = |t: &Transfer| t.to == host || t.from == Source::Host(host);
+        let lost: Vec<TransferId> =
+            self.transfers.iter().filter(|(_, t)| on_it(t)).map(|(&id, _)| id).collect();
+        for id in lost {
+            self.end_transfer(at, id);
         }
     }
 
-    /// An output refers to all inputs of its job that are built in this run.
-    fn made(&self, job: JobId, path: PathId) -> Made {
-        Made { path, size: self.work.paths[path].size, refs: self.work.jobs[job].inputs.clone() }
-    }
-
-    fn failure_of(&self, transfer: TransferId) -> Option<Side> {
-        let seed = self.spoilt?;
-        let hash = (seed ^ u64::from(transfer.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let sides = [Side::Source, Side::Destination, Side::Unknown];
-        (seed % 4 == 0 || hash % 4 == 0).then(|| sides[(hash / 4 % 3) as usize])
-    }
-
-    fn transfer_time(&self, from: Source, to: HostId, paths: &[PathId]) -> (u64, Span) {
-        let bytes = paths.iter().map(|&p| self.work.paths[p].size).sum();
-        let there = self.hosts[to].link.time(bytes);
-        match from {
-            Source::Host(host) => (bytes, there.max(self.hosts[host].link.time(bytes))),
-            Source::Substituter => (bytes, there),
+    fn slow(&mut self, at: Time, host: HostId, pace: f64, link: f64) {
+        self.processors.set_pace(at, host, pace, &mut self.forecasts);
+        self.queue_forecasts(Due::Built);
+        for (link, capacity) in self.wires.slowed(host, link) {
+            self.network.set_capacity(at, link, capacity, &mut self.forecasts);
         }
+        self.queue_forecasts(Due::Through);
+    }
+
+    /// Does what is due; the fact to tell, if it is one.
+    fn carry_out(&mut self, at: Time, due: Due) -> Option<Event> {
+        match due {
+            Due::Tell(event) => return Some(*event),
+            Due::Flow(id) => self.begin_flow(at, id),
+            Due::Through(flow, stamp) if self.network.stands(flow, stamp) => {
+                self.through(at, self.of_flow[flow]);
+            }
+            Due::Built(run, stamp) if self.processors.stands(run, stamp) => self.built(at, run),
+            Due::Through(..) | Due::Built(..) => {}
+            Due::Cut(host) => {
+                self.cut(at, host);
+                return Some(Event::HostLost { host, cause: "simulated".to_owned() });
+            }
+            Due::Mend(host) => self.cuts[host] -= 1,
+            Due::Slow(host, pace, link) => self.slow(at, host, pace, link),
+        }
+        None
     }
 }
 
 impl World for SimWorld<'_> {
     fn obey(&mut self, at: Time, order: &Order) {
         match order {
-            Order::Build { job, attempt, host, .. } => self.build(at, *job, *attempt, *host),
-            Order::Stage { transfer, from, to, paths, .. } => {
-                let (bytes, took) = self.transfer_time(*from, *to, paths);
-                let lost = |h: HostId| self.cut_between(h, at, at + took);
-                let source_lost = matches!(*from, Source::Host(h) if lost(h));
-                if !lost(*to) && !source_lost {
-                    let transfer = *transfer;
-                    let event = match self.failure_of(transfer) {
-                        Some(side) => Event::StageFailed { transfer, side, cause: "simulated".to_owned() },
-                        None => Event::Staged { transfer, bytes, took },
-                    };
-                    self.at(at + took, event);
-                }
+            Order::Build { job, attempt, host, cores, .. } => {
+                self.build(at, *job, *attempt, *host, *cores);
             }
-            Order::Cancel { job, attempt, .. } => {
-                let event = Event::Finished { job: *job, attempt: *attempt, outcome: Outcome::Cancelled };
-                self.at(at, event);
+            Order::Stage { transfer, from, to, paths, .. } => self.stage(at, *transfer, *from, *to, paths),
+            Order::Cancel { job, attempt, host, .. } => self.cancel(at, *job, *attempt, *host),
+            Order::Probe { host } if self.is_cut(*host) => {
+                self.at(at, Event::HostLost { host: *host, cause: "still cut".to_owned() });
             }
-            Order::Probe { host } => {
-                if self.cut_between(*host, at, at) {
-                    self.at(at, Event::HostLost { host: *host, cause: "still cut".to_owned() });
-                } else {
-                    self.connect(at, *host);
-                }
-            }
+            Order::Probe { host } => self.connect(at, *host),
         }
     }
 
     fn next(&mut self, deadline: Option<Time>) -> (Time, Happening) {
-        let due = self.queue.peek().map(|Reverse((time, ..))| *time);
-        let event = match (due, deadline) {
-            (Some(due), Some(deadline)) if deadline < due => None,
-            (Some(_), _) => self.queue.pop().and_then(|Reverse((time, _, row))| {
-                self.now = self.now.max(time);
-                self.events[row].take()
-            }),
-            (None, _) => None,
-        };
-        let event = event.unwrap_or_else(|| {
-            // Without a deadline nothing will ever happen; the user would end such a run.
-            let end = if deadline.is_none() { Event::Interrupted } else { Event::DeadlineReached };
-            self.now = self.now.max(deadline.unwrap_or(self.now));
-            end
-        });
-        (self.now, Happening::Fact(event))
+        while let Some(due) = self.queue.due() {
+            if deadline.is_some_and(|deadline| deadline < due) {
+                break;
+            }
+            let Some((time, due)) = self.queue.pop() else { break };
+            self.now = self.now.max(time);
+            if let Some(event) = self.carry_out(self.now, due) {
+                return (self.now, Happening::Fact(event));
+            }
+        }
+        // Without a deadline nothing will ever happen; the user would end such a run.
+        let end = if deadline.is_none() { Event::Interrupted } else { Event::DeadlineReached };
+        self.now = self.now.max(deadline.unwrap_or(self.now));
+        (self.now, Happening::Fact(end))
     }
 }

@@ -1,0 +1,58 @@
+//! What a run costs by its size.
+
+use std::time::Instant;
+
+use drvdispatch::sched::Policy;
+
+use crate::common::run::{Count, Setting};
+use crate::common::{clusters, graphs};
+
+const HOSTS: usize = 100;
+
+/// Prints a line for each size, doubling up to `most` derivations. The last column is what an event costs
+/// divided by the logarithm of the size: it should not grow.
+pub fn print(most: usize) {
+    println!("made-up graphs on {HOSTS} hosts, sigma 0.36");
+    println!(
+        "{:>8} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14}",
+        "jobs", "events", "orders", "set up s", "run s", "decisions/s", "ns/event", "ns/event/log2"
+    );
+    let mut sizes: Vec<usize> =
+        std::iter::successors(Some(most), |&size| (size >= 2_000).then_some(size / 2)).collect();
+    sizes.reverse();
+    for jobs in sizes {
+        line(jobs);
+    }
+    if let Some(peak) = peak() {
+        println!("peak memory {:.0} MB", peak as f64 / 1e6);
+    }
+}
+
+fn line(jobs: usize) {
+    let input = graphs::made_up(jobs, 1).seeded(1);
+    let hosts = clusters::many(HOSTS);
+    let setting = Setting::new(&input, &hosts);
+    let estimates = setting.estimates(0.36, 1);
+    let began = Instant::now();
+    let mut ready = setting.ready(&Policy::default(), estimates);
+    let set_up = began.elapsed().as_secs_f64();
+    let mut count = Count::default();
+    let began = Instant::now();
+    ready.watched(&mut count);
+    let took = began.elapsed().as_secs_f64();
+    let per_event = took * 1e9 / count.events as f64;
+    println!(
+        "{jobs:>8} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1}",
+        count.events,
+        count.orders,
+        count.builds as f64 / took,
+        per_event / (jobs as f64).log2(),
+    );
+}
+
+/// The most memory that this process had, in bytes, where the system says it.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,88 @@
+//! The fleets that schedules are measured on.
+
+use drvdispatch::base::{Span, Table};
+use drvdispatch::fleet::{Host, HostId, LinkSpeed};
+use drvdispatch::graph::{JobId, Power, Workload, classes, makespan_bound};
+use drvdispatch::sim::amdahl;
+
+/// A named fleet; this machine is its first host.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub hosts: Table<HostId, Host>,
+}
+
+const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(1) };
+const WAN: LinkSpeed = LinkSpeed { bandwidth: 5_000_000, latency: Span::from_millis(50) };
+
+/// Slots and speeds of the fleet that earlier measurements were made on.
+const HET4: [(u32, f64); 4] = [(4, 1.0), (8, 1.0), (4, 2.0), (8, 0.5)];
+
+pub fn all() -> Vec<Cluster> {
+    vec![
+        Cluster {
+            name: "het4",
+            about: "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 100 MB/s, 1 ms",
+            hosts: fleet(&HET4, LAN, 0),
+        },
+        Cluster {
+            name: "wan",
+            about: "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 5 MB/s, 50 ms",
+            hosts: fleet(&HET4, WAN, 0),
+        },
+        Cluster {
+            name: "homog",
+            about: "2 hosts of 8 slots and speed 1, 100 MB/s, 1 ms",
+            hosts: fleet(&[(8, 1.0), (8, 1.0)], LAN, 0),
+        },
+        Cluster {
+            name: "cores",
+            about: "this machine alone: 16 slots on 16 cores, and builds that use more than one",
+            hosts: fleet(&[(16, 1.0)], LAN, 16),
+        },
+    ]
+}
+
+/// Any number of hosts of mixed speeds.
+pub fn many(hosts: usize) -> Table<HostId, Host> {
+    let specs: Vec<(u32, f64)> = (0..hosts).map(|i| HET4[i % HET4.len()]).collect();
+    fleet(&specs, LAN, 0)
+}
+
+fn fleet(specs: &[(u32, f64)], link: LinkSpeed, cores: u32) -> Table<HostId, Host> {
+    let host = |(i, &(slots, speed)): (usize, &(u32, f64))| Host {
+        name: if i == 0 { "local".to_owned() } else { format!("h{i}") },
+        systems: vec!["x86_64-linux".to_owned()],
+        features: Vec::new(),
+        mandatory: Vec::new(),
+        slots,
+        cores,
+        speed,
+        emulated: std::collections::BTreeMap::new(),
+        substitutes: false,
+        link: if i == 0 { LinkSpeed::FREE } else { link },
+    };
+    specs.iter().enumerate().map(host).collect()
+}
+
+/// What no schedule can beat. With cores, chains run on all cores of the best host, and all cores
+/// together do no more than their number of work.
+pub fn bound(
+    work: &Workload,
+    hosts: &Table<HostId, Host>,
+    truth: &Table<JobId, Span>,
+    parallel: &Table<JobId, f64>,
+) -> Span {
+    let powers = |slots: fn(&Host) -> u32| -> Vec<Power> {
+        hosts.rows().iter().map(|h| Power { slots: slots(h), speed: h.speed }).collect()
+    };
+    let cores = hosts.rows().iter().map(|h| h.cores).max().unwrap_or(0);
+    if cores == 0 {
+        return makespan_bound(work, truth, &classes(work, &powers(|h| h.slots), |_, _| true));
+    }
+    let shortest = truth.iter().map(|(job, span)| span.scale(amdahl(parallel[job], cores))).collect();
+    let chains = makespan_bound(work, &shortest, &classes(work, &powers(|_| u32::MAX), |_, _| true));
+    let speed: f64 = hosts.rows().iter().map(|h| f64::from(h.cores) * h.speed).sum();
+    chains.max(truth.rows().iter().copied().sum::<Span>().scale(1.0 / speed))
+}

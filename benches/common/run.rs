@@ -1,0 +1,81 @@
+//! One simulated run.
+
+use drvdispatch::base::{Table, Time};
+use drvdispatch::cost::Cost;
+use drvdispatch::drive::{Watch, drive};
+use drvdispatch::fleet::{Host, HostId};
+use drvdispatch::graph::JobId;
+use drvdispatch::sched::{Policy, Scheduler};
+use drvdispatch::sim::{Measure, Measured, SimWorld, noisy};
+
+use super::graphs::Input;
+
+/// A run that is ready to begin.
+pub struct Ready<'a> {
+    pub scheduler: Scheduler,
+    pub world: SimWorld<'a>,
+}
+
+/// What a world lasts as long as.
+pub struct Setting<'a> {
+    pub input: &'a Input,
+    pub hosts: &'a Table<HostId, Host>,
+    pub truth: Table<JobId, Option<drvdispatch::base::Span>>,
+}
+
+impl<'a> Setting<'a> {
+    pub fn new(input: &'a Input, hosts: &'a Table<HostId, Host>) -> Self {
+        Self { input, hosts, truth: input.truth.rows().iter().map(|&span| Some(span)).collect() }
+    }
+
+    /// Estimates are off by `sigma`, in the same way for the same seed.
+    pub fn estimates(&self, sigma: f64, seed: u64) -> Table<JobId, Cost> {
+        noisy(&self.input.truth, sigma, seed)
+    }
+
+    pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {
+        let all: Vec<HostId> = self.hosts.ids().filter(|&host| self.hosts[host].slots > 0).collect();
+        let eligible = Table::filled(self.input.told.jobs.len(), all);
+        let scheduler =
+            Scheduler::new(self.input.told.clone(), self.hosts.clone(), estimates, eligible, policy.clone());
+        let world = SimWorld::new(&self.input.real, self.hosts, &self.truth, Vec::new())
+            .with_parallel(self.input.parallel.clone());
+        Ready { scheduler, world }
+    }
+}
+
+impl Ready<'_> {
+    pub fn watched(&mut self, watch: &mut dyn Watch) -> Time {
+        drive(&mut self.scheduler, &mut self.world, watch)
+    }
+
+    /// What the run comes to, or why it came to nothing.
+    pub fn measured(mut self, setting: &Setting<'_>) -> Result<Measured, String> {
+        let mut measure = Measure::new(&setting.input.real, setting.hosts);
+        self.watched(&mut measure);
+        let verdict = self.scheduler.verdict();
+        match verdict.missing.len() {
+            0 => Ok(measure.result()),
+            missing => Err(format!("{missing} wanted paths are missing; {:?}", verdict.endings.first())),
+        }
+    }
+}
+
+/// Counts what happens, and looks at nothing.
+#[derive(Default)]
+pub struct Count {
+    pub events: u64,
+    pub builds: u64,
+    pub orders: u64,
+}
+
+impl Watch for Count {
+    fn event(&mut self, _at: Time, _event: &drvdispatch::run::Event) {
+        self.events += 1;
+    }
+
+    fn order(&mut self, _at: Time, order: &drvdispatch::run::Order) {
+        self.orders += 1;
+        self.builds += u64::from(matches!(order, drvdispatch::run::Order::Build { .. }));
+    }
+}

@@ -1,0 +1,194 @@
+//! Builds that share the processors of their hosts.
+//!
+//! A build that was given `c` cores takes `w · ((1 − f) + f / c)` (Amdahl 1967), `f` being the part of
+//! its work that can be spread over cores. While more cores are given out on a host than it has, all its
+//! builds slow down in proportion, as under a fair operating system.
+
+use super::progress::{Forecast, Progress, Stamp};
+use crate::base::{Table, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::Attempt;
+
+/// A build under way.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub job: JobId,
+    pub attempt: Attempt,
+    pub host: HostId,
+    pub began: Time,
+}
+
+#[derive(Clone, Debug)]
+struct RunState {
+    run: Run,
+    /// The cores it keeps busy.
+    cores: u32,
+    /// Microseconds of its own.
+    work: Progress,
+    stamp: Stamp,
+}
+
+#[derive(Clone, Debug)]
+struct HostState {
+    /// 0 where unknown: then builds do not get in each other's way.
+    cores: u32,
+    /// How fast it is at the moment, where 1 is as usual.
+    pace: f64,
+    given: u64,
+    runs: Vec<usize>,
+}
+
+/// All hosts and what they build.
+#[derive(Clone, Debug)]
+pub(super) struct Processors {
+    hosts: Table<HostId, HostState>,
+    runs: Vec<Option<RunState>>,
+    vacant: Vec<usize>,
+    stamp: Stamp,
+}
+
+impl Processors {
+    /// Hosts with so many cores; 0 where unknown.
+    pub fn new(cores: impl IntoIterator<Item = u32>) -> Self {
+        let host = |cores| HostState { cores, pace: 1.0, given: 0, runs: Vec::new() };
+        Self {
+            hosts: cores.into_iter().map(host).collect(),
+            runs: Vec::new(),
+            vacant: Vec::new(),
+            stamp: Stamp::FIRST,
+        }
+    }
+
+    /// Begins a build that takes `micros` with as many cores to itself as it keeps busy. `out` gets the
+    /// new ends of all builds whose rate changes.
+    pub fn begin(&mut self, at: Time, run: Run, cores: u32, micros: f64, out: &mut Vec<Forecast>) {
+        let host = run.host;
+        let index = self.vacant.pop().unwrap_or(self.runs.len());
+        if index == self.runs.len() {
+            self.runs.push(None);
+        }
+        let (work, stamp) = (Progress::new(at, micros), self.stamp.next());
+        self.runs[index] = Some(RunState { run, cores, work, stamp });
+        let before = self.hosts[host].rate();
+        self.hosts[host].given += u64::from(cores);
+        self.hosts[host].runs.push(index);
+        self.follow(at, host, before, out);
+        let rate = self.hosts[host].rate();
+        self.set_rate(at, index, rate, out);
+    }
+
+    /// Ends a build and returns it; `out` gets the new ends of all builds whose rate changes.
+    pub fn end(&mut self, at: Time, index: usize, out: &mut Vec<Forecast>) -> Option<Run> {
+        let state = self.runs[index].take()?;
+        self.vacant.push(index);
+        let host = state.run.host;
+        let before = self.hosts[host].rate();
+        self.hosts[host].given -= u64::from(state.cores);
+        self.hosts[host].runs.retain(|&other| other != index);
+        self.follow(at, host, before, out);
+        Some(state.run)
+    }
+
+    /// Changes how fast a host is; `out` gets the new ends of its builds.
+    pub fn set_pace(&mut self, at: Time, host: HostId, pace: f64, out: &mut Vec<Forecast>) {
+        let before = self.hosts[host].rate();
+        self.hosts[host].pace = pace;
+        self.follow(at, host, before, out);
+    }
+
+    /// Whether a forecast of the end of a build still stands.
+    pub fn stands(&self, index: usize, stamp: Stamp) -> bool {
+        self.runs[index].as_ref().is_some_and(|state| state.stamp == stamp)
+    }
+
+    /// The builds on a host.
+    pub fn on(&self, host: HostId) -> &[usize] {
+        &self.hosts[host].runs
+    }
+
+    /// The build of a job's attempt on a host, if it is under way.
+    pub fn find(&self, host: HostId, job: JobId, attempt: Attempt) -> Option<usize> {
+        let is_it = |run: &Run| run.job == job && run.attempt == attempt;
+        let is = |index: &&usize| self.runs[**index].as_ref().is_some_and(|state| is_it(&state.run));
+        self.hosts[host].runs.iter().find(is).copied()
+    }
+
+    /// Gives a host's builds its new rate, if it has one.
+    fn follow(&mut self, at: Time, host: HostId, before: f64, out: &mut Vec<Forecast>) {
+        let rate = self.hosts[host].rate();
+        if rate != before {
+            for i in 0..self.hosts[host].runs.len() {
+                self.set_rate(at, self.hosts[host].runs[i], rate, out);
+            }
+        }
+    }
+
+    fn set_rate(&mut self, at: Time, index: usize, rate: f64, out: &mut Vec<Forecast>) {
+        let Some(state) = &mut self.runs[index] else { return };
+        if state.work.set_rate(at, rate) {
+            state.stamp = self.stamp.next();
+            out.extend(state.work.end().map(|end| Forecast { index, stamp: state.stamp, end }));
+        }
+    }
+}
+
+impl HostState {
+    fn rate(&self) -> f64 {
+        let cores = u64::from(self.cores);
+        let share = if cores == 0 || self.given <= cores { 1.0 } else { cores as f64 / self.given as f64 };
+        self.pace * share
+    }
+}
+
+/// How much shorter a build of which `parallel` (0 to 1) can be spread takes on `cores` cores.
+pub fn amdahl(parallel: f64, cores: u32) -> f64 {
+    (1.0 - parallel) + parallel / f64::from(cores.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(job: u32) -> Run {
+        Run { job: JobId(job), attempt: Attempt(0), host: HostId::HOME, began: Time::ZERO }
+    }
+
+    fn ends(out: &mut Vec<Forecast>) -> Vec<(usize, u64)> {
+        out.drain(..).map(|forecast| (forecast.index, forecast.end.0)).collect()
+    }
+
+    #[test]
+    fn builds_slow_down_when_more_cores_are_given_than_there_are() {
+        let mut host = Processors::new([4]);
+        let mut out = Vec::new();
+        host.begin(Time(0), run(0), 2, 100.0, &mut out);
+        host.begin(Time(0), run(1), 2, 100.0, &mut out);
+        assert_eq!(ends(&mut out), [(0, 100), (1, 100)]);
+        // Eight cores given, four there: everything takes twice as long from now on.
+        host.begin(Time(50), run(2), 4, 100.0, &mut out);
+        assert_eq!(ends(&mut out), [(0, 150), (1, 150), (2, 250)]);
+        host.end(Time(150), 0, &mut out);
+        host.end(Time(150), 1, &mut out);
+        assert_eq!(ends(&mut out).last(), Some(&(2, 200)));
+    }
+
+    #[test]
+    fn nobody_is_in_the_way_where_cores_are_unknown() {
+        let mut host = Processors::new([0]);
+        let mut out = Vec::new();
+        for job in 0..9 {
+            host.begin(Time(0), run(job), 64, 100.0, &mut out);
+        }
+        assert!(ends(&mut out).into_iter().all(|(_, end)| end == 100));
+        host.set_pace(Time(50), HostId::HOME, 0.5, &mut out);
+        assert!(ends(&mut out).into_iter().all(|(_, end)| end == 150));
+        assert_eq!(host.find(HostId::HOME, JobId(3), Attempt(0)), Some(3));
+        assert_eq!(host.find(HostId::HOME, JobId(3), Attempt(1)), None);
+    }
+
+    #[test]
+    fn amdahls_law_has_its_ends() {
+        assert_eq!([amdahl(0.0, 8), amdahl(1.0, 8), amdahl(0.5, 2), amdahl(0.5, 0)], [1.0, 0.125, 0.75, 1.0]);
+    }
+}

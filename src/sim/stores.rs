@@ -1,0 +1,65 @@
+//! Who really holds which path, and what a transfer has to carry.
+
+use crate::base::{Id, Table};
+use crate::fleet::HostId;
+use crate::graph::{JobId, Origin, PathId, Workload};
+
+/// A bit per host and path. Stores are closed under the references that the workload says.
+#[derive(Clone, Debug)]
+pub(super) struct Stores<'a> {
+    work: &'a Workload,
+    held: Table<HostId, Vec<u64>>,
+}
+
+impl<'a> Stores<'a> {
+    /// This machine holds what it holds, the others nothing.
+    pub fn new(work: &'a Workload, hosts: usize) -> Self {
+        let words = work.paths.len().div_ceil(64);
+        let mut stores = Self { work, held: Table::filled(hosts, vec![0; words]) };
+        for (path, spec) in work.paths.iter() {
+            if spec.origin == Origin::Home && hosts > 0 {
+                stores.hold(HostId::HOME, path);
+            }
+        }
+        stores
+    }
+
+    pub fn holds(&self, host: HostId, path: PathId) -> bool {
+        self.held[host][path.index() / 64] >> (path.index() % 64) & 1 == 1
+    }
+
+    /// A host has a path from now on, with all that it refers to.
+    pub fn hold(&mut self, host: HostId, path: PathId) {
+        let mut open = vec![path];
+        while let Some(path) = open.pop() {
+            if !self.holds(host, path) {
+                self.held[host][path.index() / 64] |= 1 << (path.index() % 64);
+                open.extend_from_slice(&self.work.paths[path].refs);
+            }
+        }
+    }
+
+    /// What has to be carried so that a host has these paths with all that they refer to.
+    pub fn missing(&self, host: HostId, paths: &[PathId]) -> u64 {
+        let mut open: Vec<PathId> = paths.to_vec();
+        let mut seen: Vec<PathId> = Vec::new();
+        let mut bytes = 0u64;
+        while let Some(path) = open.pop() {
+            if self.holds(host, path) {
+                continue;
+            }
+            if let Err(place) = seen.binary_search(&path) {
+                seen.insert(place, path);
+                let spec = &self.work.paths[path];
+                bytes = bytes.saturating_add(spec.size);
+                open.extend_from_slice(&spec.refs);
+            }
+        }
+        bytes
+    }
+
+    /// Whether a host has everything that a job reads.
+    pub fn complete(&self, host: HostId, job: JobId) -> bool {
+        self.work.jobs[job].inputs.iter().all(|&path| self.holds(host, path))
+    }
+}

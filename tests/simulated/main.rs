@@ -1,0 +1,198 @@
+//! The scheduler under the simulated world: whatever the graph, the fleet and the faults, every job
+//! ends once or is reported with its cause, every invariant holds after each step, no run is faster
+//! than the bound, and the same run gives the same orders.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+mod case;
+mod world;
+
+use case::{Case, calm, faulty, rough};
+use drvdispatch::base::{Span, Table, Time};
+use drvdispatch::drive::{Happening, Watch, World};
+use drvdispatch::fleet::{Host, HostId};
+use drvdispatch::graph::{JobId, PathId, Power, classes, makespan_bound};
+use drvdispatch::run::{Attempt, Event, Order, Outcome, SlotId, TransferId};
+use drvdispatch::sched::{Cores, JobState, Scheduler};
+use drvdispatch::sim::{Measure, amdahl};
+use proptest::prelude::*;
+
+#[derive(Default)]
+struct Record(Vec<(Time, Order)>, Vec<(Time, Event)>);
+
+impl Record {
+    fn builds(&self, job: JobId) -> usize {
+        self.0.iter().filter(|(_, o)| matches!(o, Order::Build { job: j, .. } if *j == job)).count()
+    }
+}
+
+/// A run that has ended.
+struct Ended {
+    scheduler: Scheduler,
+    record: Record,
+    measure: Measure,
+    end: Time,
+    interrupted: bool,
+}
+
+/// The loop of `drive`, with an audit after each step.
+fn run(case: &Case) -> Ended {
+    let (mut scheduler, mut world) = (case.scheduler(), case.world());
+    let mut measure = Measure::new(&case.work, &case.hosts);
+    let (mut record, mut orders) = (Record::default(), Vec::new());
+    let (mut end, mut interrupted) = (Time::ZERO, false);
+    while !scheduler.is_done() {
+        let (at, happening) = world.next(scheduler.deadline());
+        let Happening::Fact(event) = happening else { continue };
+        if event == Event::Interrupted {
+            let planned = case.trouble.interrupted.is_some_and(|i| at >= i) && !interrupted;
+            assert!(planned, "stalled at {at:?}: {:?}", scheduler.verdict());
+            interrupted = true;
+        }
+        assert!(at >= end, "time goes back");
+        end = at;
+        measure.event(at, &event);
+        scheduler.step(at, &event, &mut orders);
+        record.1.push((at, event));
+        assert!(record.1.len() < 5_000, "this never ends");
+        scheduler.check().unwrap();
+        for order in orders.drain(..) {
+            measure.order(at, &order);
+            world.obey(at, &order);
+            record.0.push((at, order));
+        }
+    }
+    Ended { scheduler, record, measure, end, interrupted }
+}
+
+/// What no run of this case can beat if all jobs are built in it. A host may be twice as fast as usual
+/// for a while, and all systems are taken to be as fast as the fastest.
+fn bound(case: &Case) -> Span {
+    let unusual = case.trouble.slowdowns.iter().map(|slow| slow.pace).fold(1.0, f64::max);
+    let power = |host: &Host| Power { slots: host.slots, speed: host.speed * unusual };
+    let powers: Vec<Power> = case.hosts.rows().iter().map(power).collect();
+    // The most cores that an order can give, and so the shortest that each job can be.
+    let cores = case.hosts.rows().iter().map(|host| host.cores).max().unwrap_or(0);
+    let cores = match case.policy.cores {
+        Cores::Fixed(n) => cores.max(n),
+        Cores::Adaptive => cores,
+    };
+    let shortest = |job| case.truth[job].unwrap_or_default().scale(amdahl(case.parallel[job], cores));
+    let cost: Table<JobId, Span> = case.work.jobs.ids().map(shortest).collect();
+    let can = |job: JobId, host: usize| case.eligible(job).contains(&HostId(host as u32));
+    makespan_bound(&case.work, &cost, &classes(&case.work, &powers, can))
+}
+
+/// Nothing is lost: what is not there has a cause.
+fn accounted(case: &Case, ended: &Ended) -> Result<(), TestCaseError> {
+    let verdict = ended.scheduler.verdict();
+    let stopped = ended.interrupted || (!case.policy.keep_going && !verdict.endings.is_empty());
+    for job in case.work.jobs.ids() {
+        let endings = verdict.endings.iter().filter(|(j, _)| *j == job).count();
+        let state = ended.scheduler.state(job);
+        prop_assert!(state.seat().is_none(), "{job} still has a slot");
+        match state {
+            JobState::Failed(_) | JobState::GivenUp => prop_assert_eq!(endings, 1, "{} ends so often", job),
+            JobState::Skipped(because) => {
+                prop_assert!(
+                    verdict.endings.iter().any(|(j, _)| *j == because),
+                    "{job} is skipped for nothing"
+                );
+            }
+            JobState::Done | JobState::Unneeded => {}
+            _ => prop_assert!(stopped, "{job} is left {state:?}"),
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_ends_well_or_says_why(case in faulty()) {
+        let ended = run(&case);
+        let verdict = ended.scheduler.verdict();
+        let fails = case.truth.rows().iter().any(Option::is_none);
+        accounted(&case, &ended)?;
+        if verdict.missing.is_empty() {
+            prop_assert!(ended.scheduler.state(*case.work.jobs.ids().last().as_ref().unwrap()) == JobState::Done);
+        } else {
+            prop_assert!(!verdict.endings.is_empty(), "nothing says why something is missing");
+            prop_assert!(fails, "only failing builds are a reason here: local never goes away");
+        }
+    }
+
+    #[test]
+    fn without_faults_nothing_is_built_twice_or_faster_than_can_be(case in calm()) {
+        let ended = run(&case);
+        accounted(&case, &ended)?;
+        let missing = !ended.scheduler.verdict().missing.is_empty();
+        let mut built_all = true;
+        for job in case.work.jobs.ids() {
+            let builds = ended.record.builds(job);
+            prop_assert!(builds <= 1);
+            built_all &= builds == 1;
+        }
+        if built_all && !missing {
+            let (bound, makespan) = (bound(&case), ended.end.since(Time::ZERO));
+            // Each build's shortest time is rounded to a microsecond.
+            let slack = Span(case.work.jobs.len() as u64);
+            prop_assert!(makespan + slack >= bound, "{makespan:?} is below the bound {bound:?}");
+        }
+        // All slot time is accounted for.
+        let measured = ended.measure.result();
+        let slots: u64 = case.hosts.rows().iter().map(|host| u64::from(host.slots)).sum();
+        let idle = measured.idle.no_work + measured.idle.waiting + measured.idle.transfer;
+        prop_assert_eq!((measured.busy + idle).0, measured.makespan.0 * slots);
+    }
+
+    #[test]
+    fn whatever_goes_wrong_the_run_ends(case in rough()) {
+        let ended = run(&case);
+        accounted(&case, &ended)?;
+        let verdict = ended.scheduler.verdict();
+        if !verdict.missing.is_empty() && !ended.interrupted && case.trouble.transfers.is_none() {
+            prop_assert!(!verdict.endings.is_empty(), "nothing says why something is missing");
+        }
+        // Nothing is tried for ever: three times for a host's failure, six for its loss.
+        for job in case.work.jobs.ids() {
+            prop_assert!(ended.record.builds(job) <= 40);
+        }
+    }
+
+    #[test]
+    fn the_same_world_and_the_same_events_give_the_same_orders(case in rough()) {
+        let record = run(&case).record;
+        prop_assert_eq!(&record.1, &run(&case).record.1);
+        let mut again = case.scheduler();
+        let (mut orders, mut out) = (Vec::new(), Vec::new());
+        for (at, event) in &record.1 {
+            again.step(*at, event, &mut out);
+            orders.extend(out.drain(..).map(|o| (*at, o)));
+        }
+        prop_assert_eq!(orders, record.0);
+    }
+
+    #[test]
+    fn stale_and_senseless_events_change_nothing_for_the_worse(
+        case in calm(),
+        noise in prop::collection::vec((0u32..40, 0u32..6, 0u32..8, 0..6u8), 0..40),
+    ) {
+        let mut scheduler = case.scheduler();
+        let mut out = Vec::new();
+        scheduler.step(Time::ZERO, &Event::FleetReady, &mut out);
+        for (i, (job, attempt, host, kind)) in noise.into_iter().enumerate() {
+            let event = match kind {
+                0 => Event::Finished { job: JobId(job), attempt: Attempt(attempt), outcome: Outcome::Cancelled },
+                1 => Event::Staged { transfer: TransferId(job), bytes: 0, took: Span::ZERO },
+                2 => Event::SlotUp { host: HostId(host), slot: SlotId(attempt) },
+                3 => Event::HostLost { host: HostId(host), cause: String::new() },
+                4 => Event::HostHolds { host: HostId(host), paths: vec![PathId(job)] },
+                _ => Event::Started { job: JobId(job), attempt: Attempt(attempt) },
+            };
+            scheduler.step(Time(i as u64), &event, &mut out);
+            scheduler.check().unwrap();
+        }
+    }
+}
