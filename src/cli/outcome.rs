@@ -81,8 +81,7 @@ impl Results {
         let unbuilt = |r: Requested| crate::report::BuildResult {
             drv_path: r.drv,
             outputs: r.outputs,
-            start_time: None,
-            stop_time: None,
+            ..Default::default()
         };
         let results: Vec<_> = requested(&prepared.roots).into_iter().map(unbuilt).collect();
         self.print(&prepared.roots, &results)

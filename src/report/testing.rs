@@ -106,7 +106,13 @@ fn finished(job: JobId, attempt: u32, outcome: Outcome) -> Told {
 
 fn built(job: JobId, attempt: u32, wall: u64, size: u64) -> Told {
     let made = vec![Made { path: PathId(job.0), size, refs: vec![] }];
-    let times = Times { wall: Span::from_millis(wall), cpu: None, start: 1_700_000_001, stop: 1_700_000_004 };
+    let times = Times {
+        wall: Span::from_millis(wall),
+        cpu_user: Some(Span::from_millis(1500)),
+        cpu_system: Some(Span::ZERO),
+        start: 1_700_000_001,
+        stop: 1_700_000_004,
+    };
     finished(job, attempt, Outcome::Built { made, times })
 }
 
