@@ -61,13 +61,13 @@ pub struct Where {
     #[arg(long, conflicts_with_all = ["on", "not_on"])]
     pub local_only: bool,
     /// Build derivations whose name matches the glob on this host only
-    #[arg(long, value_name = "PATTERN=HOST", value_parser = pair::<String>)]
+    #[arg(long, value_name = "PATTERN=HOST", value_parser = pin)]
     pub pin: Vec<(String, String)>,
     /// Slots of a host: jobs at a time
-    #[arg(long, value_name = "HOST=N", value_parser = pair::<u32>)]
+    #[arg(long, value_name = "HOST=N", value_parser = slots)]
     pub jobs: Vec<(String, u32)>,
     /// Speed of a host, where 1 is an ordinary one
-    #[arg(long, value_name = "HOST=F", value_parser = pair::<f64>)]
+    #[arg(long, value_name = "HOST=F", value_parser = speed)]
     pub speed: Vec<(String, f64)>,
     /// Slots of this machine (`auto`: one per processor; 0: build nothing here)
     #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs)]
@@ -93,19 +93,39 @@ fn max_jobs(text: &str) -> Result<MaxJobs, String> {
     if text == "auto" {
         return Ok(MaxJobs::Auto);
     }
-    text.parse().map(MaxJobs::Number).map_err(|_| "not a number, nor 'auto'".to_owned())
+    text.parse()
+        .map(MaxJobs::Number)
+        .map_err(|_| "it is neither a number of jobs (a whole number from 0 on) nor 'auto'".to_owned())
 }
 
-fn pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
-where
-    T::Err: std::fmt::Display,
-{
-    // The last '=': a glob may contain one, a host or a number does not.
-    let (left, right) = text.rsplit_once('=').ok_or("there is no '=' in it")?;
-    if left.is_empty() {
-        return Err("there is nothing before the '='".to_owned());
+/// `PATTERN=HOST`.
+fn pin(text: &str) -> Result<(String, String), String> {
+    let (pattern, host) = pair(text, "PATTERN=HOST, such as 'linux-*=builder1'")?;
+    Ok((pattern.to_owned(), host.to_owned()))
+}
+
+/// `HOST=N`.
+fn slots(text: &str) -> Result<(String, u32), String> {
+    let (host, slots) = pair(text, "HOST=N, such as builder1=4")?;
+    let slots =
+        slots.parse().map_err(|_| format!("'{slots}' is no number of jobs (a whole number from 0 on)"))?;
+    Ok((host.to_owned(), slots))
+}
+
+/// `HOST=F`.
+fn speed(text: &str) -> Result<(String, f64), String> {
+    let (host, speed) = pair(text, "HOST=F, such as builder1=2.5")?;
+    let number = speed.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    let number = number.ok_or_else(|| format!("'{speed}' is no speed (a number above 0)"))?;
+    Ok((host.to_owned(), number))
+}
+
+/// Both sides of the last '=': a glob may contain one, a host or a number does not.
+fn pair<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
+    match text.rsplit_once('=') {
+        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left, right)),
+        _ => Err(format!("it should be {form}")),
     }
-    right.parse().map(|value| (left.to_owned(), value)).map_err(|e| format!("'{right}': {e}"))
 }
 
 fn pairs(flat: &[String]) -> Vec<(String, String)> {
@@ -164,9 +184,13 @@ mod tests {
 
     #[test]
     fn pairs_are_cut_at_the_last_equals_sign() {
-        assert_eq!(pair::<u32>("h=3"), Ok(("h".into(), 3)));
-        assert_eq!(pair::<String>("a=b*=h"), Ok(("a=b*".into(), "h".into())));
-        assert!(pair::<u32>("h").is_err() && pair::<u32>("=3").is_err() && pair::<u32>("h=x").is_err());
+        assert_eq!(slots("h=3"), Ok(("h".into(), 3)));
+        assert_eq!(speed("h=.5"), Ok(("h".into(), 0.5)));
+        assert_eq!(pin("a=b*=h"), Ok(("a=b*".into(), "h".into())));
+        for wrong in ["h", "=3", "h=", "h=x", "h=-1", "h=nan", ""] {
+            assert!(slots(wrong).is_err() && speed(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(slots("h=x").unwrap_err(), "'x' is no number of jobs (a whole number from 0 on)");
     }
 
     #[test]
