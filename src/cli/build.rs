@@ -164,8 +164,7 @@ fn dispatch(
     let classes = setup.classes(&work, &eligible);
     let mut scheduler = Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible, policy);
     let (mut world, logs) = crew.into_world(Arc::new(work), Arc::new(setup.mux()?), means);
-    let runs = RunsDir::of_user();
-    let mut watcher = Watcher::begin(runs.as_ref().ok(), &header, Some(args.how.view()));
+    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);
