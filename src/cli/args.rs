@@ -12,28 +12,30 @@ use crate::fleet::FleetOptions;
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "What to build")]
 pub struct What {
-    /// Flake references, attributes of --file, or .drv paths; any may end in ^OUTPUTS
+    /// Flake references, attributes of --file or --expr, or paths of .drv files; any may end in ^OUTPUT,…
+    /// or ^*. None: the flake in this directory, or all of --file or --expr
     #[arg(value_name = "INSTALLABLE")]
     pub installables: Vec<String>,
-    /// Read attributes from this Nix file
+    /// Take attributes of this Nix file instead of flakes
     #[arg(short, long, value_name = "FILE", conflicts_with = "expr")]
     pub file: Option<String>,
-    /// Build this attribute of --file or --expr
+    /// Build this attribute of --file or --expr; may be repeated
     #[arg(short = 'A', long = "attr", value_name = "ATTR")]
     pub attrs: Vec<String>,
-    /// Read attributes from this Nix expression
+    /// Take attributes of this Nix expression instead of flakes
     #[arg(long, value_name = "NIX")]
     pub expr: Option<String>,
-    /// Take the graph from the JSON of `nix derivation show -r` (`-` for stdin) instead of evaluating
-    #[arg(long, value_name = "JSON")]
+    /// Take the derivations from this file (`-` for stdin), which `nix derivation show -r` has printed,
+    /// instead of asking Nix; without INSTALLABLE, all that no other needs are built
+    #[arg(long, value_name = "FILE")]
     pub graph: Option<PathBuf>,
-    /// Let the evaluation see the environment
+    /// Let the evaluation see the environment and files that are not tracked
     #[arg(long)]
     pub impure: bool,
     /// Replace a flake input
     #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], action = clap::ArgAction::Append)]
     pub override_input: Vec<String>,
-    /// Set a Nix setting
+    /// Override a setting of nix.conf
     #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
     pub option: Vec<String>,
     /// Pass a Nix expression as a function argument
@@ -48,35 +50,38 @@ pub struct What {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Where to build")]
 pub struct Where {
-    /// Builders in place of Nix's own setting: a list as in nix.conf, or @FILE
+    /// Builders in place of those of nix.conf: @FILE names a machines file, anything else is one (`;`
+    /// ends a line), '' is none
     #[arg(long, value_name = "BUILDERS")]
     pub builders: Option<String>,
-    /// Use only these hosts: names or globs, `local` for this machine
+    /// Use only these hosts: names as `drvdispatch hosts` shows them, or globs (also over user@host and
+    /// host:port); `local` is this machine
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     pub on: Vec<String>,
-    /// Do not use these hosts
+    /// Do not use these hosts; counts more than --on
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     pub not_on: Vec<String>,
     /// Use only this machine
     #[arg(long, conflicts_with_all = ["on", "not_on"])]
     pub local_only: bool,
-    /// Build derivations whose name matches the glob on this host only
+    /// Build derivations whose name matches the glob on this host only; may be repeated, the first that
+    /// matches counts
     #[arg(long, value_name = "PATTERN=HOST", value_parser = pin)]
     pub pin: Vec<(String, String)>,
-    /// Slots of a host: jobs at a time
+    /// Slots of a host, that is, builds at a time; may be repeated
     #[arg(long, value_name = "HOST=N", value_parser = slots)]
     pub jobs: Vec<(String, u32)>,
-    /// Speed of a host, where 1 is an ordinary one
+    /// Speed of a host, where 1 is an ordinary one; may be repeated
     #[arg(long, value_name = "HOST=F", value_parser = speed)]
     pub speed: Vec<(String, f64)>,
-    /// Slots of this machine (`auto`: one per processor; 0: build nothing here)
-    #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs)]
+    /// Slots of this machine (`auto`: one per processor; 0: build nothing here), as --jobs local=N
+    #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs, allow_negative_numbers = true)]
     pub max_jobs: Option<MaxJobs>,
-    /// Cores for each build; 0 for all of a host's
-    #[arg(long, value_name = "N")]
+    /// Cores for each build; 0: all that its host has
+    #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
     pub cores: Option<u32>,
-    /// Seconds that connecting to a host may take
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds that connecting to a host may take; 0: what ssh is configured to, or 10
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub connect_timeout: Option<u64>,
 }
 
@@ -96,6 +101,15 @@ fn max_jobs(text: &str) -> Result<MaxJobs, String> {
     text.parse()
         .map(MaxJobs::Number)
         .map_err(|_| "it is neither a number of jobs (a whole number from 0 on) nor 'auto'".to_owned())
+}
+
+/// A length of time.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is no number of seconds (a whole number from 0 on)".to_owned())
+}
+
+fn cores(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "it is no number of cores (a whole number from 0 on)".to_owned())
 }
 
 /// `PATTERN=HOST`.
@@ -174,7 +188,7 @@ impl Where {
 
     /// How long connecting to a host may take.
     pub fn connect_timeout(&self, nix: u64) -> Option<Duration> {
-        self.connect_timeout.or((nix > 0).then_some(nix)).map(Duration::from_secs)
+        self.connect_timeout.or(Some(nix)).filter(|s| *s > 0).map(Duration::from_secs)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is left when a run is over: links, paths, JSON on stdout; summary and endings on stderr.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -88,16 +87,16 @@ impl Results {
     }
 
     fn print(&self, roots: &[Root], results: &[crate::report::BuildResult]) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        let written = if self.json {
-            write_json(results, &mut out)
+        let text = if self.json {
+            let mut json = Vec::new();
+            write_json(results, &mut json).map_err(CliError::io("writing the results"))?;
+            String::from_utf8_lossy(&json).into_owned()
         } else if self.print_out_paths {
-            let paths = roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| path);
-            paths.into_iter().try_for_each(|path| writeln!(out, "{path}")).and_then(|()| out.flush())
+            roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| format!("{path}\n")).collect()
         } else {
-            Ok(())
+            return Ok(());
         };
-        written.map_err(CliError::io("writing the results to stdout"))
+        super::put(&text, "the results")
     }
 }
 

@@ -20,7 +20,10 @@ impl Recorder<BufWriter<File>> {
     pub fn begin(dir: &RunsDir, header: &Header) -> (Self, Option<RunFile>) {
         match dir.create(header.started) {
             Ok((file, out)) => (Self::new(out, file.path.display().to_string(), header), Some(file)),
-            Err(e) => (Self::without(&e), None),
+            Err(e) => (
+                Self::without(&format_args!("{e}; set XDG_STATE_HOME to a directory that can be written to")),
+                None,
+            ),
         }
     }
 }

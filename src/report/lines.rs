@@ -43,10 +43,10 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::HostLost { host, .. } if !run.hosts()[*host].newly_lost => Vec::new(),
         Event::HostLost { host, cause } => {
             let what = if run.hosts()[*host].met { "lost" } else { "could not reach" };
-            Line::one(Notice, format!("{what} {}: {}", run.host_name(*host), one_line(cause)))
+            Line::one(Notice, about_host(what, run.host_name(*host), cause))
         }
         Event::HostRefused { host, cause } => {
-            Line::one(Notice, format!("not using {}: {}", run.host_name(*host), one_line(cause)))
+            Line::one(Notice, about_host("not using", run.host_name(*host), cause))
         }
         Event::StageFailed { cause, .. } => match run.ended() {
             Some(Ended::Transfer(t)) => {
@@ -122,6 +122,14 @@ fn outcome_lines(
         }
         Outcome::Cancelled => Line::one(Weight::Routine, format!("stopped {name} on {host} after {took}")),
     }
+}
+
+/// `lost HOST: CAUSE`. Causes may name the host or what became of it themselves; once is enough.
+fn about_host(what: &str, host: &str, cause: &str) -> String {
+    let cause = one_line(cause);
+    let bare = [format!("cannot reach {host}: "), format!("{host}: "), format!("{host} ")];
+    let bare = bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str()));
+    format!("{what} {host}: {}", bare.unwrap_or(&cause))
 }
 
 /// `3 paths (1.2 MiB) from A to B`.
