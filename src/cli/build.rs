@@ -61,7 +61,7 @@ struct How {
     /// Show the build logs as they come
     #[arg(short = 'L', long)]
     print_build_logs: bool,
-    /// Show failures, warnings and one line at the end only
+    /// Show failures and one line at the end only
     #[arg(long)]
     quiet: bool,
 }

@@ -93,28 +93,29 @@ pub fn cut_apart(names: &[&str], room: usize) -> Vec<String> {
 
 /// The first pieces that fit, and how many do not. The first is cut rather than left out.
 pub fn fitting(pieces: &[Piece], between: &str, room: usize) -> String {
-    let mut text = String::new();
-    for (n, piece) in pieces.iter().enumerate() {
-        let left = pieces.len() - n;
+    let Some((first, others)) = pieces.split_first() else { return String::new() };
+    let long = |n: usize| if n > 0 { format!("{between}{n} more") } else { String::new() };
+    // Of the first the whole name is worth more than words.
+    let short = width(&first.text()) + width(&long(others.len())) > room;
+    let more = |n: usize| if short && n > 0 { format!(" +{n}") } else { long(n) };
+
+    let reserve = width(&more(others.len()));
+    let least = MIN_NAME + width(&first.fact);
+    let mut text = first.within(if room >= least + reserve { room - reserve } else { room });
+    for (n, piece) in others.iter().enumerate() {
+        let left = others.len() - n;
+        let with = format!("{text}{between}{}", piece.text());
         // Unless this is the last, what is left over must still be said.
-        let reserve = if left == 1 { 0 } else { width(&format!("{between}{} more", left - 1)) };
-        if n == 0 {
-            let least = MIN_NAME + width(&piece.fact);
-            text = piece.within(if room >= least + reserve { room - reserve } else { room });
-            continue;
-        }
-        let whole = piece.text();
-        if width(&text) + width(between) + width(&whole) + reserve > room {
-            let more = format!("{between}{left} more");
+        if width(&with) + width(&more(left - 1)) > room {
+            let more = more(left);
             if width(&text) + width(&more) <= room {
                 text.push_str(&more);
             }
             break;
         }
-        text.push_str(between);
-        text.push_str(&whole);
+        text = with;
     }
-    cut(&text, room).into_owned()
+    text
 }
 
 /// Appends those of the items, which come in the order of their weight, that fit. Of each the first
@@ -152,8 +153,8 @@ mod tests {
         45 systemd-258 (configure) 5s of 1m, 2 more
         41 systemd-258 (configure) 5s of 1m, 2 more
         40 systemd-258 (configure) 5s of 1m, 2 more
-        29 systemd-258 5s of 1m, 2 more
-        25 systemd… 5s of 1m, 2 more
+        29 systemd-258 5s of 1m +2
+        25 systemd-258 5s of 1m +2
         12 syste… 5s o…
          5 syst…
          0

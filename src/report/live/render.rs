@@ -282,7 +282,7 @@ mod tests {
         local      python3.13-djan… 39s of 5.0s
         nix@….org  python3.13-dja… 39s of 2m30s
         nix@….org  not reached: no answer with…
-        critical   2m11s: python3.13-… → 2 more
+        critical   2m11s: python3.13-django… +2
         1 of 5 built, about 2m11s left
 
         60
@@ -294,7 +294,7 @@ mod tests {
         local           python3.13-django-rest-framewo… 39s of 5.0s
         nix@build-1.r…  python3.13-django-rest-framew… 39s of 2m30s
         nix@build-2.o…  not reached: no answer within 5s
-        critical        about 2m11s: python3.13-django-re… → 2 more
+        critical        about 2m11s: python3.13-django-rest-fra… +2
                         1 of 5 built, about 2m11s left, 2 running
 
         80
@@ -306,7 +306,7 @@ mod tests {
         local                python3.13-django-rest-framework-hello-2.12 39s of 5.0s
         nix@build-1.ruby.e…  python3.13-django-rest-framework-gcc-13.2 39s of 2m30s
         nix@build-2.opal.e…  not reached: no answer within 5s
-        critical             about 2m11s: python3.13-django-rest-framework-gc… → 2 more
+        critical             about 2m11s: python3.13-django-rest-framework-gcc-13.2 +2
                              1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved
 
         120
