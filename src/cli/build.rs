@@ -115,7 +115,7 @@ fn with_runtime(
     interrupts: Receiver<()>,
 ) -> Result<u8, CliError> {
     let options = args.what.eval_options();
-    let mut say = |line: &str| eprintln!("{line}");
+    let mut say = |line: &str| super::tell!("{line}");
     let setup = Setup::new(&args.place, &options, &mut say)?;
     if args.how.dry_run {
         let prepared = prepare::load(&setup, &args.what, &mut say)?;

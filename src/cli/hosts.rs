@@ -44,7 +44,10 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         Some(HostsVerb::Check { place }) => (true, place.as_ref()),
         None => (false, &args.place),
     };
-    let setup = Setup::new(place, &EvalOptions::default(), &mut |line| eprintln!("{line}"))?;
+    let setup = Setup::new(place, &EvalOptions::default(), &mut |line| super::tell!("{line}"))?;
+    if chosen(&setup).next().is_none() {
+        return Err(CliError::Usage("these options leave no host; drop --not-on or --on".to_owned()));
+    }
     if check {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
         return Ok(u8::from(!check_all(&setup, timeout)?));

@@ -2,6 +2,15 @@
 //!
 //! No logic: what a verb does is done on the floors below.
 
+/// Writes a line to stderr. If nobody reads it, there is no one to tell, and no reason to stop.
+macro_rules! tell {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($what)*);
+    }};
+}
+use tell;
+
 mod args;
 mod build;
 mod error;
@@ -65,7 +74,7 @@ pub fn main() -> ExitCode {
     match run(&cli.verb) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             ExitCode::FAILURE
         }
     }

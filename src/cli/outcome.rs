@@ -164,14 +164,14 @@ fn make_link(prepared: &mut Prepared, link: &Path, path: &str) -> Result<(), Cli
 pub fn print_missing(prepared: &Prepared) {
     let work = &prepared.work;
     if !work.jobs.is_empty() {
-        eprintln!("{} will be built:", plural(work.jobs.len(), "derivation"));
-        work.jobs.rows().iter().for_each(|job| eprintln!("  {}", job.drv));
+        super::tell!("{} will be built:", plural(work.jobs.len(), "derivation"));
+        work.jobs.rows().iter().for_each(|job| super::tell!("  {}", job.drv));
     }
     let fetched: Vec<_> = work.paths.rows().iter().filter(|p| p.origin == Origin::Substituter).collect();
     if !fetched.is_empty() {
         let (what, size) = (plural(fetched.len(), "path"), bytes(prepared.download));
-        eprintln!("{what} will be fetched ({size} download):");
-        fetched.iter().for_each(|p| eprintln!("  {}", p.path));
+        super::tell!("{what} will be fetched ({size} download):");
+        fetched.iter().for_each(|p| super::tell!("  {}", p.path));
     }
 }
 
@@ -193,9 +193,9 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
     let bound = makespan_bound(&header.workload, &cost, classes);
     let summary = Summary::of(state, Some(bound));
     if quiet {
-        eprintln!("{}", summary.closing_line());
+        super::tell!("{}", summary.closing_line());
     } else {
-        eprint!("{}", summary.text());
+        super::tell!("{}", summary.text().trim_end());
     }
 }
 
@@ -203,12 +203,12 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
 pub fn print_endings(verdict: &Verdict, header: &Header, home: &str, interrupted: bool) {
     for (job, ending) in &verdict.endings {
         if let Ending::GivenUp { cause } = ending {
-            eprintln!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
+            super::tell!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
         }
     }
     if verdict.endings.is_empty() && !interrupted {
         for &path in &verdict.missing {
-            eprintln!("error: {} did not reach {home}", header.workload.paths[path].path);
+            super::tell!("error: {} did not reach {home}", header.workload.paths[path].path);
         }
     }
 }

@@ -78,9 +78,10 @@ fn all_roots(graph: &Graph) -> Vec<Root> {
 }
 
 fn read_graph(path: &Path) -> Result<Graph, CliError> {
-    let name = path.display().to_string();
+    let stdin = path == Path::new("-");
+    let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     let mut json = Vec::new();
-    let read = if path == Path::new("-") {
+    let read = if stdin {
         std::io::stdin().lock().read_to_end(&mut json)
     } else {
         std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut json))
