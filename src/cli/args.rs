@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn no_connect_timeout_is_left_to_ssh() {
+        let timeout = |given, nix| Where { connect_timeout: given, ..Where::default() }.connect_timeout(nix);
+        assert_eq!(timeout(None, 0), None);
+        assert_eq!(timeout(None, 5), Some(Duration::from_secs(5)));
+        assert_eq!(timeout(Some(3), 5), Some(Duration::from_secs(3)));
+        assert_eq!(timeout(Some(0), 5), None);
+    }
+
+    #[test]
     fn max_jobs_is_a_number_or_auto() {
         assert_eq!(max_jobs("auto"), Ok(MaxJobs::Auto));
         assert_eq!(max_jobs("0"), Ok(MaxJobs::Number(0)));

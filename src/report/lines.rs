@@ -141,3 +141,17 @@ fn route(run: &RunState, transfer: &Transfer) -> String {
         Source::Substituter => format!("{what} from a substituter to {to}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_named_once() {
+        let lost = |cause| about_host("could not reach", "b1", cause);
+        assert_eq!(lost("cannot reach b1: no route\n"), "could not reach b1: no route");
+        assert_eq!(lost("b1: its Nix does not answer"), "could not reach b1: its Nix does not answer");
+        assert_eq!(lost("b1 has no `nix-daemon`"), "could not reach b1: has no `nix-daemon`");
+        assert_eq!(lost("b12 is not known"), "could not reach b1: b12 is not known");
+    }
+}
