@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use drvdispatch::cost;
+use drvdispatch::graph::{Graph, Workload, critical_path};
+use drvdispatch::nix::parse_show;
 use drvdispatch::sched::Policy;
 
 use crate::common::run::{Count, Setting};
@@ -12,6 +15,8 @@ const HOSTS: usize = 100;
 /// Prints a line for each size, doubling up to `most` derivations. The last column is what an event costs
 /// divided by the logarithm of the size: it should not grow.
 pub fn print(most: usize) {
+    // First, as the peak of memory only goes up.
+    loading();
     println!("made-up graphs on {HOSTS} hosts, sigma 0.36");
     println!(
         "{:>8} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14}",
@@ -26,6 +31,27 @@ pub fn print(most: usize) {
     if let Some(peak) = peak() {
         println!("peak memory {:.0} MB", peak as f64 / 1e6);
     }
+}
+
+/// From the text that Nix prints of a distribution to a critical path.
+fn loading() {
+    let json = match graphs::distribution_json() {
+        Ok(json) => json,
+        Err(why) => return eprintln!("left out: {why}"),
+    };
+    let began = Instant::now();
+    let graph = Graph::new(parse_show(&json).expect("Nix printed it")).expect("it is a graph");
+    let work = Workload::from_graph_all(&graph, &graph.roots());
+    let cost = cost::estimate(&work).rows().iter().map(|cost| cost.median).collect();
+    let path = critical_path(&work, &cost);
+    println!(
+        "reading {} derivations in {:.1} MB of JSON, to a critical path of {}: {:.0} ms, peak memory {:.0} MB",
+        work.jobs.len(),
+        json.len() as f64 / 1e6,
+        path.len(),
+        began.elapsed().as_secs_f64() * 1e3,
+        peak().unwrap_or(0) as f64 / 1e6
+    );
 }
 
 fn line(jobs: usize) {

@@ -179,6 +179,15 @@ fn complete(facts: &mut Value) {
         let base = key.trim_end_matches(".drv").to_owned();
         drv["builder"] = json!("/bin/sh");
         drv["inputs"]["srcs"] = json!([]);
+        // Those of structured attributes are no strings.
+        let as_text = |value: &Value| match value {
+            Value::Bool(yes) => if *yes { "1" } else { "" }.to_owned(),
+            Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            other => other.as_str().unwrap_or_default().to_owned(),
+        };
+        if let Some(env) = drv["env"].as_object_mut() {
+            env.values_mut().for_each(|value| *value = json!(as_text(value)));
+        }
         let Some(outputs) = drv["outputs"].as_object_mut() else { continue };
         for (name, output) in outputs {
             let path = if name == "out" { base.clone() } else { format!("{base}-{name}") };

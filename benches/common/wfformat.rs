@@ -1,6 +1,7 @@
 //! Recorded workflows in WfFormat 1.5 (wfcommons.org) as workloads.
 //!
-//! A task is a job, a file is a path. Files that no task makes are at home in the beginning. An order
+//! A task is a job, a file is a path. Files that no task makes are taken to be everywhere already, as the
+//! published figures for schedulers on these workflows do: only what tasks make travels. An order
 //! between two tasks that no file explains becomes an empty path from one to the other, and so does the
 //! end of a task on which nothing depends: that is what is wanted, so that no results are brought home.
 
@@ -100,11 +101,9 @@ pub fn read(json: &[u8]) -> Result<(Workload, Table<JobId, Span>), String> {
         };
         let mut inputs = BTreeSet::new();
         for name in &task.input_files {
-            let id = paths.ids.get(name).copied().unwrap_or_else(|| {
-                paths.add(name, Origin::Home, sizes.get(name.as_str()).copied().unwrap_or(0))
-            });
+            let Some(&id) = paths.ids.get(name) else { continue };
             // Some tasks name their own output as an input, or that of a task that comes after them.
-            if made_by(&id, &paths).is_none_or(|maker| parents[i].contains(&maker)) {
+            if made_by(&id, &paths).is_some_and(|maker| parents[i].contains(&maker)) {
                 inputs.insert(id);
             }
         }
