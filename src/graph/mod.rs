@@ -4,6 +4,7 @@
 
 mod bound;
 mod check;
+mod clusters;
 mod demand;
 mod derivations;
 mod order;
@@ -15,6 +16,7 @@ mod workload;
 
 pub use bound::{Class, Power, classes, makespan_bound};
 pub use check::BadWorkload;
+pub use clusters::{ClusterId, Clusters, Limits};
 pub use demand::needed_jobs;
 pub use derivations::{DrvId, Graph, GraphError};
 pub use order::Order;
