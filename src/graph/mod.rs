@@ -8,6 +8,7 @@ mod clusters;
 mod demand;
 mod derivations;
 mod order;
+mod paths;
 mod prune;
 mod rank;
 #[cfg(test)]
