@@ -159,6 +159,7 @@ fn dispatch(
         workload: work.clone(),
         hosts: setup.fleet.hosts.clone(),
         estimates: estimates.clone(),
+        eligible: Some(eligible.clone()),
         policy: serde_json::to_value(&policy).unwrap_or_default(),
     });
     let classes = setup.classes(&work, &eligible);
@@ -169,9 +170,9 @@ fn dispatch(
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);
-    let state = watcher.finish(end);
+    let (state, meter) = watcher.finish(end);
     logs.finish();
-    outcome::print_summary(&state, &classes, args.how.quiet);
+    outcome::print_summary(&state, meter, &classes, args.how.quiet);
     let verdict = scheduler.verdict();
     outcome::print_endings(&verdict, &header, &setup.fleet.hosts[HostId::HOME].name, interrupted);
     args.results.deliver(&mut prepared, &verdict, &header, &state)?;

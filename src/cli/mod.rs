@@ -5,6 +5,7 @@
 mod args;
 mod build;
 mod error;
+mod explain;
 mod hosts;
 mod outcome;
 mod plan;
@@ -36,6 +37,8 @@ enum Verb {
     Build(Box<build::BuildArgs>),
     /// Show what would be built where, how long it would take, and why
     Plan(Box<plan::PlanArgs>),
+    /// Say why a derivation was built where it was built
+    Explain(explain::ExplainArgs),
     /// Show the fleet as a run would see it
     Hosts(hosts::HostsArgs),
     /// Print a completion script for a shell
@@ -72,6 +75,7 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
     match verb {
         Verb::Build(args) => build::run(args),
         Verb::Plan(args) => plan::run(args).map(|()| 0),
+        Verb::Explain(args) => explain::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

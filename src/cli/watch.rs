@@ -1,4 +1,4 @@
-//! Who looks on while a run is driven: the run log first, then the view.
+//! Who looks on while a run is driven: the run log first, then the view, and who counts the losses.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -8,19 +8,21 @@ use crate::base::Time;
 use crate::drive::Watch;
 use crate::records::{Recorder, RunsDir};
 use crate::report::{Reporter, RunState, View};
-use crate::run::{Event, Header, Note, Order};
+use crate::run::{Event, Header, LossMeter, Note, Order};
 
 /// The log and the view of a run.
 pub struct Watcher {
     recorder: Recorder<BufWriter<File>>,
     reporter: Reporter,
+    meter: LossMeter,
 }
 
 impl Watcher {
     /// Begins the log, in `runs` if there is such a place.
     pub fn begin(runs: Option<&RunsDir>, header: &Arc<Header>, view: Option<Box<dyn View + Send>>) -> Self {
         let recorder = runs.map_or_else(Recorder::off, |runs| Recorder::begin(runs, header).0);
-        let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view) };
+        let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
+        let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view), meter };
         watcher.warn(Time::ZERO);
         watcher
     }
@@ -30,11 +32,11 @@ impl Watcher {
         self.reporter.state().interrupted()
     }
 
-    /// Ends the view; what remains is the state of the run.
-    pub fn finish(mut self, at: Time) -> RunState {
+    /// Ends the view; what remains is the state of the run, and who knows where its time went.
+    pub fn finish(mut self, at: Time) -> (RunState, LossMeter) {
         self.recorder.step_done();
         self.reporter.finish(at);
-        self.reporter.into_state()
+        (self.reporter.into_state(), self.meter)
     }
 
     fn warn(&mut self, at: Time) {
@@ -47,11 +49,13 @@ impl Watcher {
 impl Watch for Watcher {
     fn event(&mut self, at: Time, event: &Event) {
         self.recorder.event(at, event);
+        self.meter.event(at, event);
         self.reporter.event(at, event);
     }
 
     fn order(&mut self, at: Time, order: &Order) {
         self.recorder.order(at, order);
+        self.meter.order(at, order);
         self.reporter.order(at, order);
     }
 

@@ -11,6 +11,7 @@
 mod check;
 mod demand;
 mod events;
+mod explain;
 mod hosts;
 mod place;
 mod policy;
@@ -21,6 +22,7 @@ mod verdict;
 
 use std::collections::BTreeSet;
 
+pub use explain::{Binding, Differs, OfferParts, explain};
 pub use policy::Policy;
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};

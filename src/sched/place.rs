@@ -19,12 +19,12 @@ use super::state::{JobState, Seat};
 
 /// What a job would meet on one host.
 #[derive(Clone, Copy, Debug)]
-struct Offer {
-    host: HostId,
+pub(super) struct Offer {
+    pub(super) host: HostId,
     /// Which of the host's slots, as an index into its forecast.
     seat: usize,
-    finish: Time,
-    expect: Expectation,
+    pub(super) finish: Time,
+    pub(super) expect: Expectation,
     /// Whether there is no host that has all of the job's inputs.
     must_move: bool,
 }
@@ -32,12 +32,17 @@ struct Offer {
 /// When each slot of a host is likely to be free; `None` stands for a slot that only looks busy because
 /// a better job was charged to it.
 #[derive(Clone, Debug, Default)]
-struct Forecast {
+pub(super) struct Forecast {
     slots: Vec<(Time, Option<SlotId>)>,
     charged: u32,
 }
 
 impl Forecast {
+    /// Makes the slot of an offer look busy until the job would be done.
+    pub(super) fn charge(&mut self, offer: Offer) {
+        self.slots[offer.seat].0 = offer.finish;
+    }
+
     fn has_free_slot(&self) -> bool {
         self.slots.iter().any(|(_, slot)| slot.is_some())
     }
@@ -69,7 +74,7 @@ impl Scheduler {
 
     /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many that
     /// could have a slot now. Jobs for a host that is away or busy must not keep others from idle ones.
-    fn window(&self, forecasts: &Table<HostId, Forecast>) -> Vec<JobId> {
+    pub(super) fn window(&self, forecasts: &Table<HostId, Forecast>) -> Vec<JobId> {
         let connected = |job: JobId| self.eligible[job].iter().any(|&h| !forecasts[h].slots.is_empty());
         let free: Vec<HostId> =
             forecasts.iter().filter(|(_, f)| f.has_free_slot()).map(|(host, _)| host).collect();
@@ -128,7 +133,7 @@ impl Scheduler {
     }
 
     /// Every connected slot with the time it is likely to be free from.
-    fn forecasts(&self, at: Time) -> Table<HostId, Forecast> {
+    pub(super) fn forecasts(&self, at: Time) -> Table<HostId, Forecast> {
         let mut forecasts = Table::filled(self.hosts.spec.len(), Forecast::default());
         for host in self.hosts.spec.ids().filter(|&h| self.hosts.is_up(h)) {
             let taken: Vec<(SlotId, JobId)> = self.jobs.seated_on(host).collect();
@@ -162,7 +167,12 @@ impl Scheduler {
     }
 
     /// The host where the job finishes first; ties go to the host with less to transfer, then by id.
-    fn best_offer(&self, at: Time, job: JobId, forecasts: &Table<HostId, Forecast>) -> Option<Offer> {
+    pub(super) fn best_offer(
+        &self,
+        at: Time,
+        job: JobId,
+        forecasts: &Table<HostId, Forecast>,
+    ) -> Option<Offer> {
         let avoid = &self.tries[job].avoid;
         let up = |h: &&HostId| self.hosts.is_up(**h);
         let spared = self.eligible[job].iter().filter(up).any(|h| !avoid.contains(h));
@@ -189,7 +199,7 @@ impl Scheduler {
         })
     }
 
-    fn offer(&self, at: Time, job: JobId, host: HostId, forecast: &Forecast) -> Option<Offer> {
+    pub(super) fn offer(&self, at: Time, job: JobId, host: HostId, forecast: &Forecast) -> Option<Offer> {
         let (seat, &(free, _)) =
             forecast.slots.iter().enumerate().min_by_key(|(i, (free, _))| (*free, *i))?;
         let transfer = self.transfer(host, job);
