@@ -198,3 +198,93 @@ pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String
         Some((host, _)) => format!("as soon as on {}", name(host)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Span;
+    use crate::cost::Cost;
+    use crate::fleet::LinkSpeed;
+    use crate::graph::{Job, Origin, PathId, PathSpec};
+    use crate::run::{Event, SlotId, Step};
+
+    fn host(name: &str, system: &str, speed: f64) -> Host {
+        let json = serde_json::json!({
+            "name": name, "systems": [system], "features": [], "mandatory": [], "slots": 1, "cores": 0,
+            "speed": speed, "substitutes": false, "link": LinkSpeed::FREE,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn work() -> Workload {
+        let zeros = "0".repeat(32);
+        let job = Job {
+            drv: format!("/nix/store/{zeros}-gcc-14.drv"),
+            name: "gcc-14".to_owned(),
+            system: "x86_64-linux".to_owned(),
+            features: vec![],
+            needs: vec![],
+            inputs: vec![],
+            outputs: vec![PathId(0)],
+            fixed_output: false,
+            prefer_local: false,
+            parallel: false,
+        };
+        let path = format!("/nix/store/{zeros}-gcc-14");
+        let spec = PathSpec { path, origin: Origin::Job(JobId(0)), size: 0, refs: vec![] };
+        Workload {
+            jobs: [job].into_iter().collect(),
+            paths: [spec].into_iter().collect(),
+            wanted: vec![PathId(0)],
+        }
+    }
+
+    #[test]
+    fn every_host_has_a_line_that_says_what_it_offered_or_why_not() {
+        let work = work();
+        let hosts: Table<HostId, Host> = [
+            host("local", "x86_64-linux", 1.0),
+            host("fast", "x86_64-linux", 2.0),
+            host("mac", "aarch64-darwin", 1.0),
+            host("down", "x86_64-linux", 4.0),
+        ]
+        .into_iter()
+        .collect();
+        let able = [0, 1, 3].map(HostId).to_vec();
+        let cost = Cost { median: Span::from_secs(60), p10: Span::from_secs(30), p90: Span::from_secs(90) };
+        let fresh = Scheduler::new(
+            work.clone(),
+            hosts.clone(),
+            Table::filled(1, cost),
+            Table::filled(1, able),
+            Policy::default(),
+        );
+        let up = |host| Event::SlotUp { host: HostId(host), slot: SlotId(0) };
+        let mut entries = Vec::new();
+        let mut scheduler = fresh.clone();
+        for event in [up(0), up(1), Event::FleetReady] {
+            let mut orders = Vec::new();
+            scheduler.step(Time::ZERO, &event, &mut orders);
+            entries.push(Entry { at: Time::ZERO, what: Step::Event(event) });
+            entries
+                .extend(orders.into_iter().map(|order| Entry { at: Time::ZERO, what: Step::Order(order) }));
+        }
+        let lack = |_: JobId, host: HostId| {
+            (host == HostId(2))
+                .then(|| hosts[host].lacks("x86_64-linux", &[]).map(|lack| lack.to_string()))?
+        };
+        let run = Explained { work: &work, hosts: &hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let text = run.text("gcc-*").unwrap();
+        let lines: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert!(lines[0].starts_with("gcc-14 /nix/store/"), "{text}");
+        assert!(lines[1].starts_with("at 0.0s: to fast, done 30s sooner than on local; "), "{text}");
+        assert_eq!(lines[3], "fast 30s 0.0s 0.0s 30s chosen");
+        assert_eq!(lines[4], "local 1m00s 0.0s 0.0s 1m00s");
+        assert_eq!(lines[5], "down could not be reached then");
+        assert!(lines[6].starts_with("mac "), "{text}");
+        assert_eq!(lines.len(), 7);
+        let none = run.text("gdb").unwrap_err();
+        assert_eq!(none, "no derivation that is to be built goes by 'gdb'");
+    }
+}

@@ -11,6 +11,7 @@ mod outcome;
 mod plan;
 mod prepare;
 mod setup;
+mod split;
 mod watch;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Verb {
     Plan(Box<plan::PlanArgs>),
     /// Say why a derivation was built where it was built
     Explain(explain::ExplainArgs),
+    /// Divide what is to be built among machines that work by themselves
+    Split(Box<split::SplitArgs>),
     /// Show the fleet as a run would see it
     Hosts(hosts::HostsArgs),
     /// Print a completion script for a shell
@@ -76,6 +79,7 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
         Verb::Build(args) => build::run(args),
         Verb::Plan(args) => plan::run(args).map(|()| 0),
         Verb::Explain(args) => explain::run(args).map(|()| 0),
+        Verb::Split(args) => split::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -11,6 +11,7 @@ mod order;
 mod paths;
 mod prune;
 mod rank;
+mod shards;
 #[cfg(test)]
 mod testkit;
 mod workload;
@@ -23,4 +24,5 @@ pub use derivations::{DrvId, Graph, GraphError};
 pub use order::Order;
 pub use prune::Missing;
 pub use rank::{Ranks, critical_path, upward_ranks};
+pub use shards::{Shard, ShardId, Sharding};
 pub use workload::{Job, JobId, Origin, PathId, PathSpec, Workload};

@@ -322,6 +322,10 @@ mod tests {
         summary.not_built.clear();
         (summary.built, summary.unfinished, summary.makespan) = (5, 0, Span::from_secs(200));
         insta::assert_snapshot!(summary.text(), @"5 built in 3m20s, 1.18 times the lower bound of 2m50s");
+        let losses =
+            Losses { transfer: Span::from_secs(30), makespan: summary.makespan, ..Losses::default() };
+        summary.losses = Some(losses);
+        assert!(summary.text().ends_with("bound of 2m50s\nbeyond the bound: transfer 30s\n"));
     }
 
     #[test]
