@@ -27,6 +27,14 @@ pub enum CliError {
     /// Derivations that nobody can build.
     #[error("{}", no_host(.0))]
     NoHost(Vec<NoHost>),
+    /// This machine would have to build alone what it cannot.
+    #[error("{lack}, and other hosts are of no use: {why}")]
+    Alone {
+        /// What of it, and why not.
+        lack: String,
+        /// Why other hosts are of no use.
+        why: String,
+    },
     /// ssh's options.
     #[error(transparent)]
     Link(#[from] crate::dispatch::link::LinkError),

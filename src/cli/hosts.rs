@@ -10,7 +10,7 @@ use super::args::Where;
 use super::error::CliError;
 use super::setup::Setup;
 use crate::base::Table;
-use crate::dispatch::{Access, EvalOptions, Trouble};
+use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
 use crate::fleet::HostId;
 use crate::nix::wire::Trust;
 
@@ -95,15 +95,20 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
             scope.spawn(move || check(&access, timeout))
         };
         let threads: Vec<_> = access.rows().iter().map(ask).collect();
-        let gone = || Trouble { passing: true, text: "the check itself failed".to_owned() };
+        let gone = || Trouble::passing("the check itself failed");
         threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(gone()))).collect()
     });
     let (mut good, mut text) = (true, String::new());
-    for (host, answer) in setup.fleet.hosts.rows().iter().zip(&answers) {
+    for ((id, host), answer) in setup.fleet.hosts.iter().zip(&answers) {
         let name = &host.name;
         match answer {
             Ok(answer) => {
-                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots, name == "local"));
+                let mut line = praise(answer, host.slots);
+                if let (HostId::HOME, Some(why)) = (id, objection(setup, access)) {
+                    good = false;
+                    let _ = write!(line, "; no other host can be used: {why}");
+                }
+                let _ = writeln!(text, "{name}: {line}");
             }
             Err(trouble) => {
                 good = false;
@@ -129,15 +134,17 @@ fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> 
     })
 }
 
-fn praise(answer: &Answer, slots: u32, local: bool) -> String {
-    let trust = match (answer.trust, local) {
-        (Trust::Trusted, _) => "trusts this user",
-        (Trust::Unknown, _) => "does not say whether it trusts this user",
-        (Trust::Untrusted, true) => {
-            "does not trust this user: results of other hosts need signatures, or add \
-             `extra-trusted-users` to /etc/nix/nix.conf"
-        }
-        (Trust::Untrusted, false) => "does not trust this user",
+/// Why this machine's answer makes the other hosts useless, if there are any and it does.
+fn objection(setup: &Setup, hosts: &Table<HostId, Arc<Access>>) -> Option<String> {
+    let imports = Imports::of(hosts[HostId::HOME].home_trust().ok()?, &setup.config);
+    imports.objection().filter(|_| setup.fleet.has_builders())
+}
+
+fn praise(answer: &Answer, slots: u32) -> String {
+    let trust = match answer.trust {
+        Trust::Trusted => "trusts this user",
+        Trust::Unknown => "does not say whether it trusts this user",
+        Trust::Untrusted => "does not trust this user",
     };
     let slots = if slots == 0 { ", builds nothing (0 slots)" } else { "" };
     let ms = answer.took.as_millis();
