@@ -28,7 +28,7 @@ pub enum CliError {
     #[error("{}", no_host(.0))]
     NoHost(Vec<NoHost>),
     /// This machine would have to build alone what it cannot.
-    #[error("{lack}, and other hosts are of no use: {why}")]
+    #[error("{lack}; other hosts are of no use: {why}")]
     Alone {
         /// What of it, and why not.
         lack: String,

@@ -120,7 +120,7 @@ impl Setup {
     fn too_little_alone(&self, work: &Workload, why: &str) -> CliError {
         let lack = |job: &crate::graph::Job| {
             let lack = self.fleet.can_build(&job.name, &job.system, &job.features, HostId::HOME).err()?;
-            Some(format!("{} cannot be built here (local {lack})", job.name))
+            Some(format!("{} cannot be built here: local {lack}", job.name))
         };
         let lack = work.jobs.rows().iter().find_map(lack).unwrap_or_default();
         CliError::Alone { lack, why: why.to_owned() }
