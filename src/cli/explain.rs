@@ -37,7 +37,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
     let file = find(&args.run)?;
     let (header, entries, torn) = file.read().map_err(|e| usage(e.to_string()))?;
     if let Some(torn) = torn {
-        eprintln!("warning: {}: {torn}", file.path.display());
+        super::tell!("warning: {}: {torn}", file.path.display());
     }
     let policy: Policy = serde_json::from_value(header.policy.clone()).map_err(|e| {
         usage(format!("{}: this version does not know the run's policy: {e}", file.path.display()))

@@ -74,7 +74,7 @@ struct Need {
 /// # Errors
 /// There is nothing to divide.
 pub fn run(args: &SplitArgs) -> Result<(), CliError> {
-    let mut say = |line: &str| eprintln!("{line}");
+    let mut say = |line: &str| super::tell!("{line}");
     let prepared = match args.what.graph.as_deref().filter(|_| args.offline) {
         Some(path) => prepare::load_whole(path)?,
         None => {
