@@ -3,7 +3,7 @@
 use divan::{Bencher, black_box};
 use drvdispatch::base::{Span, Table};
 use drvdispatch::cost;
-use drvdispatch::graph::{Graph, JobId, Power, Ranks, Workload, classes, makespan_bound};
+use drvdispatch::graph::{Clusters, Graph, JobId, ClusterLimits, Power, Ranks, Workload, classes, makespan_bound};
 use drvdispatch::nix::{Derivation, Options, Output, StorePath};
 
 /// The derivations of a large public closure.
@@ -96,6 +96,15 @@ fn change_one_cost(bencher: Bencher) {
         let job = JobId(number(work.jobs.len()) as u32);
         ranks.set_cost(job, Span::from_millis(100 + number(100_000) as u64))
     });
+}
+
+#[divan::bench]
+fn cluster(bencher: Bencher) {
+    let work = workload();
+    let cost = costs(&work);
+    let second = Span::from_secs(1);
+    let limits = ClusterLimits { tiny: Span::from_secs(30), total: Span::from_secs(300), saves: second };
+    bencher.bench_local(|| Clusters::new(black_box(&work), &cost, limits, |_, _| true));
 }
 
 #[divan::bench]

@@ -14,11 +14,13 @@ use tell;
 mod args;
 mod build;
 mod error;
+mod explain;
 mod hosts;
 mod outcome;
 mod plan;
 mod prepare;
 mod setup;
+mod split;
 mod watch;
 
 use std::process::ExitCode;
@@ -45,6 +47,10 @@ enum Verb {
     Build(Box<build::BuildArgs>),
     /// Show what would be built where, how long it would take, and why
     Plan(Box<plan::PlanArgs>),
+    /// Say why a derivation was built where it was built
+    Explain(explain::ExplainArgs),
+    /// Divide what is to be built among machines that work by themselves
+    Split(Box<split::SplitArgs>),
     /// Show the fleet as a run would see it
     Hosts(hosts::HostsArgs),
     /// Print a completion script for a shell
@@ -84,6 +90,8 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
     match verb {
         Verb::Build(args) => build::run(args),
         Verb::Plan(args) => plan::run(args).map(|()| 0),
+        Verb::Explain(args) => explain::run(args).map(|()| 0),
+        Verb::Split(args) => split::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

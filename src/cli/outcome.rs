@@ -12,7 +12,7 @@ use crate::dispatch::Root;
 use crate::graph::{Class, JobId, Origin, makespan_bound};
 use crate::nix::DEFAULT_STORE_DIR;
 use crate::report::{JobState, Requested, RunState, Summary, build_results, bytes, plural, write_json};
-use crate::run::Header;
+use crate::run::{Header, LossMeter};
 use crate::sched::{Ending, Verdict};
 
 /// What to do with the results.
@@ -176,7 +176,7 @@ pub fn print_missing(prepared: &Prepared) {
 }
 
 /// What the run came to, measured by the time that each build really took.
-pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
+pub fn print_summary(state: &RunState, meter: LossMeter, classes: &[Class], quiet: bool) {
     let header = state.header();
     if header.workload.jobs.is_empty() {
         return;
@@ -191,7 +191,8 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
         })
         .collect();
     let bound = makespan_bound(&header.workload, &cost, classes);
-    let summary = Summary::of(state, Some(bound));
+    let losses = meter.finish(state.now(), bound);
+    let summary = Summary { losses, ..Summary::of(state, Some(bound)) };
     if quiet {
         super::tell!("{}", summary.closing_line());
     } else {

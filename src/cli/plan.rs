@@ -9,15 +9,17 @@ use serde::Serialize;
 
 use super::args::{What, Where};
 use super::error::CliError;
+use super::explain::{Explained, why};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
 use crate::drive::{Watch, drive};
+use crate::fleet::HostId;
 use crate::graph::{JobId, makespan_bound};
-use crate::report::plural;
-use crate::run::{Event, Expectation, Order, SlotId};
+use crate::report::{loss_parts, plural};
+use crate::run::{Entry, Event, Expectation, LossMeter, Losses, Order, SlotId, Step};
 use crate::sched::{Policy, Scheduler};
 use crate::sim::SimWorld;
 
@@ -34,6 +36,9 @@ pub struct PlanArgs {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// Say of these derivations (a name, a glob or a .drv path) what each host had to offer
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    explain: Option<String>,
 }
 
 /// A plan, as `--json` prints it; times in microseconds.
@@ -43,6 +48,7 @@ struct Plan {
     derivations: usize,
     makespan: Span,
     lower_bound: Span,
+    losses: Option<Losses>,
     unreachable: Vec<String>,
     jobs: Vec<PlannedJob>,
 }
@@ -67,13 +73,19 @@ struct PlannedJob {
 pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
-    let setup = Setup::new(&args.place, &options, &mut say)?;
+    let mut setup = Setup::new(&args.place, &options, &mut say)?;
+    if !args.offline {
+        setup.ask_home()?;
+    }
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,
     };
-    let plan = make(args, &setup, &prepared)?;
+    let (plan, explanation) = make(args, &setup, &prepared)?;
+    if let Some(explanation) = explanation {
+        return super::put(&explanation, "the explanation");
+    }
     if args.json {
         let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
         super::put(&format!("{json}\n"), "the plan")
@@ -83,49 +95,68 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     }
 }
 
-fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Plan, CliError> {
+/// The plan, and what is to be said about the jobs that are to be explained.
+fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Option<String>), CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
+    setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
     let classes = setup.classes(work, &eligible);
     let estimates = cost::estimate(work);
     let medians: Table<JobId, Span> = estimates.rows().iter().map(|c| c.median).collect();
     let truth = medians.rows().iter().map(|&median| Some(median)).collect();
     let hosts = &setup.fleet.hosts;
-    let mut scheduler =
-        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible, Policy::default());
-    let facts = if args.offline { None } else { Some(gather(args, setup, prepared)?) };
+    let meter = LossMeter::new(work, hosts, &estimates, &eligible);
+    let fresh =
+        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible.clone(), Policy::default());
+    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible)?) };
     let unreachable = facts.iter().flatten().filter_map(trouble).collect();
     let mut world = match facts {
         Some(facts) => SimWorld::beginning(work, hosts, &truth, facts),
         None => SimWorld::new(work, hosts, &truth, Vec::new()),
     };
-    let mut placements = Placements::default();
-    let end = drive(&mut scheduler, &mut world, &mut placements);
-    let planned =
-        |&(start, job, host, expect): &(Time, JobId, crate::fleet::HostId, Expectation)| PlannedJob {
-            start,
-            drv: work.jobs[job].drv.clone(),
-            name: work.jobs[job].name.clone(),
-            host: hosts[host].name.clone(),
-            estimate: expect.work,
-            p10: estimates[job].p10.scale(1.0 / hosts[host].speed),
-            p90: estimates[job].p90.scale(1.0 / hosts[host].speed),
-            why: why(&expect, |h| hosts[h].name.as_str()),
-        };
+    let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
+    let end = drive(&mut fresh.clone(), &mut world, &mut placements);
+    let Placements { builds, meter, entries } = placements;
+    let planned = |&(start, job, host, expect): &(Time, JobId, HostId, Expectation)| PlannedJob {
+        start,
+        drv: work.jobs[job].drv.clone(),
+        name: work.jobs[job].name.clone(),
+        host: hosts[host].name.clone(),
+        estimate: expect.work,
+        p10: estimates[job].p10.scale(1.0 / hosts[host].speed),
+        p90: estimates[job].p90.scale(1.0 / hosts[host].speed),
+        why: why(&expect, |h| hosts[h].name.as_str()),
+    };
     // What a host has already is neither planned nor held against the plan.
     let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
-    placements.0.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
-    Ok(Plan {
-        derivations: placements.0.len(),
+    builds.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
+    let lower_bound = makespan_bound(work, &cost, &classes);
+    let lack = |job: JobId, host: HostId| {
+        let job = &work.jobs[job];
+        setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|lack| lack.to_string())
+    };
+    let explained = args.explain.as_deref().map(|name| {
+        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))
+    });
+    let plan = Plan {
+        derivations: builds.len(),
         makespan: end.since(Time::ZERO),
-        lower_bound: makespan_bound(work, &cost, &classes),
+        lower_bound,
+        losses: meter.finish(end, lower_bound),
         unreachable,
-        jobs: placements.0.iter().map(planned).collect(),
-    })
+        jobs: builds.iter().map(planned).collect(),
+    };
+    Ok((plan, explained.transpose()?))
 }
 
 /// Asks the real hosts whether they are up and what they have.
-fn gather(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Vec<Event>, CliError> {
+fn gather(
+    args: &PlanArgs,
+    setup: &Setup,
+    prepared: &Prepared,
+    eligible: Table<JobId, Vec<HostId>>,
+) -> Result<Vec<Event>, CliError> {
     let runtime = prepare::runtime()?;
     let interrupts = listen(runtime.handle(), || ()).map_err(CliError::io("listening for signals"))?;
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
@@ -136,9 +167,10 @@ fn gather(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Vec<Eve
         interrupts,
         limits: Limits::default(),
         keep_failed: false,
+        imports: setup.imports.clone(),
     };
     let work = Arc::new(prepared.work.clone());
-    let (mut world, _logs) = crew.into_world(work, Arc::new(setup.mux()?), means);
+    let (mut world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
     let facts = world.gather();
     runtime.shutdown_background();
     Ok(facts)
@@ -151,28 +183,25 @@ fn trouble(fact: &Event) -> Option<String> {
     }
 }
 
-/// The builds in the order in which they would begin.
-#[derive(Default)]
-struct Placements(Vec<(Time, JobId, crate::fleet::HostId, Expectation)>);
-
-impl Watch for Placements {
-    fn event(&mut self, _at: Time, _event: &Event) {}
-
-    fn order(&mut self, at: Time, order: &Order) {
-        if let Order::Build { job, host, slot: SlotId(_), expect, .. } = order {
-            self.0.push((at, *job, *host, *expect));
-        }
-    }
+/// The builds in the order in which they would begin, and everything that leads to them.
+struct Placements {
+    builds: Vec<(Time, JobId, HostId, Expectation)>,
+    meter: LossMeter,
+    entries: Vec<Entry>,
 }
 
-fn why<'a>(expect: &Expectation, name: impl Fn(crate::fleet::HostId) -> &'a str) -> String {
-    let here = expect.queue.max(expect.transfer) + expect.work;
-    match expect.next_best {
-        None => "the only host for it".to_owned(),
-        Some((host, there)) if there > here => {
-            format!("done {} sooner than on {}", there.saturating_sub(here), name(host))
+impl Watch for Placements {
+    fn event(&mut self, at: Time, event: &Event) {
+        self.meter.event(at, event);
+        self.entries.push(Entry { at, what: Step::Event(event.clone()) });
+    }
+
+    fn order(&mut self, at: Time, order: &Order) {
+        self.meter.order(at, order);
+        self.entries.push(Entry { at, what: Step::Order(order.clone()) });
+        if let Order::Build { job, host, slot: SlotId(_), expect, .. } = order {
+            self.builds.push((at, *job, *host, *expect));
         }
-        Some((host, _)) => format!("as soon as on {}", name(host)),
     }
 }
 
@@ -197,5 +226,11 @@ fn text(plan: &Plan) -> String {
         plan.makespan,
         plan.lower_bound
     );
+    if let Some(losses) = &plan.losses
+        && let Some(ratio) = losses.ratio()
+    {
+        let parts = loss_parts(losses).map(|parts| format!(": {parts}")).unwrap_or_default();
+        let _ = writeln!(out, "{ratio:.2} times the lower bound{parts}");
+    }
     out
 }

@@ -1,4 +1,4 @@
-//! Who looks on while a run is driven: the run log first, then the view.
+//! Who looks on while a run is driven: the run log first, then the view, and who counts the losses.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -8,12 +8,13 @@ use crate::base::Time;
 use crate::drive::Watch;
 use crate::records::{Recorder, RunsDir, RunsError};
 use crate::report::{Reporter, RunState, View};
-use crate::run::{Event, Header, Note, Order};
+use crate::run::{Event, Header, LossMeter, Note, Order};
 
 /// The log and the view of a run.
 pub struct Watcher {
     recorder: Recorder<BufWriter<File>>,
     reporter: Reporter,
+    meter: LossMeter,
 }
 
 impl Watcher {
@@ -27,7 +28,8 @@ impl Watcher {
             Ok(runs) => Recorder::begin(runs, header).0,
             Err(e) => Recorder::without(e),
         };
-        let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view) };
+        let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
+        let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view), meter };
         watcher.warn(Time::ZERO);
         watcher
     }
@@ -37,11 +39,11 @@ impl Watcher {
         self.reporter.state().interrupted()
     }
 
-    /// Ends the view; what remains is the state of the run.
-    pub fn finish(mut self, at: Time) -> RunState {
+    /// Ends the view; what remains is the state of the run, and who knows where its time went.
+    pub fn finish(mut self, at: Time) -> (RunState, LossMeter) {
         self.recorder.step_done();
         self.reporter.finish(at);
-        self.reporter.into_state()
+        (self.reporter.into_state(), self.meter)
     }
 
     fn warn(&mut self, at: Time) {
@@ -54,11 +56,13 @@ impl Watcher {
 impl Watch for Watcher {
     fn event(&mut self, at: Time, event: &Event) {
         self.recorder.event(at, event);
+        self.meter.event(at, event);
         self.reporter.event(at, event);
     }
 
     fn order(&mut self, at: Time, order: &Order) {
         self.recorder.order(at, order);
+        self.meter.order(at, order);
         self.reporter.order(at, order);
     }
 

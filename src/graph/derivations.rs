@@ -7,13 +7,13 @@
 //! not depend on how a fixed-output input is fetched, so the same package built from a tarball that
 //! was fetched in two ways is two derivations. They are kept, and folded into one job when pruning.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::EdgeRef;
 
-use crate::base::{Id, typed_id};
+use super::paths::{Lists, RowId, number};
+use crate::base::{Id, Table, typed_id};
 use crate::nix::{Derivation, StorePath};
 
 typed_id!(
@@ -87,10 +87,17 @@ pub enum GraphError {
 /// A validated, acyclic graph of derivations.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// An edge goes from user to input; its weight is the row in the user's `input_drvs`.
-    dag: DiGraph<Derivation, u32>,
+    /// An edge goes from user to input.
+    dag: DiGraph<Derivation, ()>,
+    /// Per derivation: those in its `input_drvs`, in their order, which is ascending.
+    inputs: Lists<DrvId>,
     /// Inputs before users.
     order: Vec<DrvId>,
+    paths: Table<RowId, StorePath>,
+    /// Per derivation: what it makes, in the order of its outputs.
+    makes: Lists<RowId>,
+    /// Per derivation: the sources and outputs that it uses, ascending, each once.
+    uses: Lists<RowId>,
 }
 
 impl Graph {
@@ -101,20 +108,41 @@ impl Graph {
     pub fn new(mut derivations: Vec<Derivation>) -> Result<Graph, GraphError> {
         derivations.sort_by(|a, b| a.path.cmp(&b.path));
         check_paths(&derivations)?;
-        check_outputs(&derivations)?;
-        let edges = edges(&derivations)?;
+        let mut all: Vec<&StorePath> = derivations.iter().flat_map(|d| &d.outputs).map(|o| &o.path).collect();
+        all.extend(derivations.iter().flat_map(|d| &d.input_srcs));
+        let (paths, numbers) = number(&all);
+        let mut numbers = numbers.into_iter();
+        let mut makes = Lists::new();
+        for drv in &derivations {
+            makes.push(numbers.by_ref().take(drv.outputs.len()));
+        }
+        check_outputs(&derivations, &makes, paths.len())?;
+        let inputs = resolve(&derivations)?;
+        let mut uses = Lists::new();
+        for (id, drv) in (0..).map(DrvId).zip(&derivations) {
+            let mut rows: Vec<RowId> = numbers.by_ref().take(drv.input_srcs.len()).collect();
+            for ((_, names), &input) in drv.input_drvs.iter().zip(inputs.of(id)) {
+                let outputs = derivations[input.index()].outputs.iter().zip(makes.of(input));
+                rows.extend(outputs.filter(|(output, _)| names.contains(&output.name)).map(|(_, &row)| row));
+            }
+            rows.sort_unstable();
+            rows.dedup();
+            uses.push(rows);
+        }
 
-        let mut dag = DiGraph::with_capacity(derivations.len(), edges.len());
+        let mut dag = DiGraph::with_capacity(derivations.len(), inputs.total());
         for drv in derivations {
             dag.add_node(drv);
         }
-        for (user, input, row) in edges {
-            dag.add_edge(node(user), node(input), row);
+        for user in (0..dag.node_count()).map(DrvId::from_index) {
+            for &input in inputs.of(user) {
+                dag.add_edge(node(user), node(input), ());
+            }
         }
         match petgraph::algo::toposort(&dag, None) {
             Ok(users_first) => {
                 let order = users_first.into_iter().rev().map(id).collect();
-                Ok(Graph { dag, order })
+                Ok(Graph { dag, inputs, order, paths, makes, uses })
             }
             Err(cycle) => Err(GraphError::Cycle { cycle: describe_cycle(&dag, cycle.node_id()) }),
         }
@@ -142,7 +170,8 @@ impl Graph {
 
     /// The derivation with this store path.
     pub fn find(&self, path: &str) -> Option<DrvId> {
-        position(self.dag.raw_nodes().len(), path, |i| &self.dag[NodeIndex::new(i)].path)
+        let nodes = self.dag.raw_nodes();
+        nodes.binary_search_by(|node| node.weight.path.as_str().cmp(path)).ok().map(DrvId::from_index)
     }
 
     /// The facts of a derivation.
@@ -152,14 +181,28 @@ impl Graph {
 
     /// The input derivations of `drv`, ascending, with the names of the outputs used of each.
     pub fn inputs(&self, drv: DrvId) -> Vec<(DrvId, &[String])> {
-        let facts = self.drv(drv);
-        let mut inputs: Vec<_> = self
-            .dag
-            .edges(node(drv))
-            .map(|edge| (id(edge.target()), facts.input_drvs[*edge.weight() as usize].1.as_slice()))
-            .collect();
-        inputs.sort_unstable_by_key(|&(input, _)| input);
-        inputs
+        let names = self.drv(drv).input_drvs.iter().map(|(_, names)| names.as_slice());
+        self.inputs.of(drv).iter().copied().zip(names).collect()
+    }
+
+    /// The input derivations of `drv`, ascending.
+    pub(super) fn input_drvs(&self, drv: DrvId) -> &[DrvId] {
+        self.inputs.of(drv)
+    }
+
+    /// All paths that some derivation makes or uses.
+    pub(super) fn paths(&self) -> &Table<RowId, StorePath> {
+        &self.paths
+    }
+
+    /// What `drv` makes, in the order of its outputs.
+    pub(super) fn makes(&self, drv: DrvId) -> &[RowId] {
+        self.makes.of(drv)
+    }
+
+    /// The sources and outputs that `drv` uses, ascending.
+    pub(super) fn uses(&self, drv: DrvId) -> &[RowId] {
+        self.uses.of(drv)
     }
 
     /// The derivations that use an output of `drv`, ascending.
@@ -188,20 +231,6 @@ fn id(node: NodeIndex) -> DrvId {
     DrvId::from_index(node.index())
 }
 
-/// The row of `path` among `len` rows sorted by path.
-fn position<'a>(len: usize, path: &str, row: impl Fn(usize) -> &'a StorePath) -> Option<DrvId> {
-    let (mut low, mut high) = (0, len);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match row(middle).as_str().cmp(path) {
-            std::cmp::Ordering::Less => low = middle + 1,
-            std::cmp::Ordering::Greater => high = middle,
-            std::cmp::Ordering::Equal => return Some(DrvId::from_index(middle)),
-        }
-    }
-    None
-}
-
 fn check_paths(sorted: &[Derivation]) -> Result<(), GraphError> {
     match sorted.windows(2).find(|pair| pair[0].path == pair[1].path) {
         Some(pair) => Err(GraphError::Duplicate { drv: pair[0].path.to_string() }),
@@ -210,9 +239,9 @@ fn check_paths(sorted: &[Derivation]) -> Result<(), GraphError> {
 }
 
 /// No output twice in one derivation; derivations with a common output have all in common.
-fn check_outputs(sorted: &[Derivation]) -> Result<(), GraphError> {
-    let mut makers: BTreeMap<&StorePath, &Derivation> = BTreeMap::new();
-    for drv in sorted {
+fn check_outputs(sorted: &[Derivation], makes: &Lists<RowId>, rows: usize) -> Result<(), GraphError> {
+    let mut makers: Table<RowId, Option<&Derivation>> = Table::filled(rows, None);
+    for (id, drv) in (0..).map(DrvId).zip(sorted) {
         if drv.outputs.is_empty() {
             return Err(GraphError::NoOutputs { drv: drv.path.to_string() });
         }
@@ -227,8 +256,8 @@ fn check_outputs(sorted: &[Derivation]) -> Result<(), GraphError> {
                 return Err(GraphError::RepeatedOutput { drv: drv.path.to_string(), output });
             }
         }
-        for output in &drv.outputs {
-            let other = *makers.entry(&output.path).or_insert(drv);
+        for (output, &row) in drv.outputs.iter().zip(makes.of(id)) {
+            let other = *makers[row].get_or_insert(drv);
             if !same_outputs(drv, other) {
                 return Err(GraphError::ClashingOutput {
                     drv: drv.path.to_string(),
@@ -246,15 +275,24 @@ fn same_outputs(a: &Derivation, b: &Derivation) -> bool {
     a.outputs.len() == b.outputs.len() && a.outputs.iter().zip(&b.outputs).all(same)
 }
 
-/// (user, input, row in the user's inputs) of every input, checked.
-fn edges(sorted: &[Derivation]) -> Result<Vec<(DrvId, DrvId, u32)>, GraphError> {
-    let mut edges = Vec::new();
-    for (user, drv) in sorted.iter().enumerate() {
-        for (row, (input, outputs)) in drv.input_drvs.iter().enumerate() {
-            let Some(found) = position(sorted.len(), input.as_str(), |i| &sorted[i].path) else {
+/// The input derivations of each, checked.
+fn resolve(sorted: &[Derivation]) -> Result<Lists<DrvId>, GraphError> {
+    let mut all: Vec<&StorePath> = sorted.iter().map(|drv| &drv.path).collect();
+    all.extend(sorted.iter().flat_map(|drv| &drv.input_drvs).map(|(input, _)| input));
+    let (rows, numbers) = number(&all);
+    let mut found: Table<RowId, Option<DrvId>> = Table::filled(rows.len(), None);
+    for (&row, id) in numbers.iter().take(sorted.len()).zip((0..).map(DrvId)) {
+        found[row] = Some(id);
+    }
+    let mut numbers = numbers[sorted.len()..].iter();
+    let mut inputs = Lists::new();
+    for drv in sorted {
+        let mut list = Vec::with_capacity(drv.input_drvs.len());
+        for ((input, outputs), &row) in drv.input_drvs.iter().zip(&mut numbers) {
+            let Some(id) = found[row] else {
                 return Err(GraphError::MissingInput { drv: drv.path.to_string(), input: input.to_string() });
             };
-            let has = &sorted[found.index()].outputs;
+            let has = &sorted[id.index()].outputs;
             if let Some(output) = outputs.iter().find(|name| !has.iter().any(|o| o.name == **name)) {
                 return Err(GraphError::NoSuchOutput {
                     drv: drv.path.to_string(),
@@ -263,15 +301,15 @@ fn edges(sorted: &[Derivation]) -> Result<Vec<(DrvId, DrvId, u32)>, GraphError> 
                     has: has.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", "),
                 });
             }
-            let row = u32::try_from(row).expect("a derivation has fewer than 2^32 inputs");
-            edges.push((DrvId::from_index(user), found, row));
+            list.push(id);
         }
+        inputs.push(list);
     }
-    Ok(edges)
+    Ok(inputs)
 }
 
 /// The shortest cycle through `on_cycle`, beginning with its smallest derivation.
-fn describe_cycle(dag: &DiGraph<Derivation, u32>, on_cycle: NodeIndex) -> String {
+fn describe_cycle(dag: &DiGraph<Derivation, ()>, on_cycle: NodeIndex) -> String {
     const SHOWN: usize = 12;
     let mut cycle = shortest_cycle(dag, on_cycle);
     if let Some(first) = (0..cycle.len()).min_by_key(|&i| cycle[i]) {
@@ -290,7 +328,7 @@ fn describe_cycle(dag: &DiGraph<Derivation, u32>, on_cycle: NodeIndex) -> String
 }
 
 /// The derivations of the shortest cycle through `on_cycle`, each once, user before input.
-fn shortest_cycle(dag: &DiGraph<Derivation, u32>, on_cycle: NodeIndex) -> Vec<NodeIndex> {
+fn shortest_cycle(dag: &DiGraph<Derivation, ()>, on_cycle: NodeIndex) -> Vec<NodeIndex> {
     let mut from: Vec<Option<NodeIndex>> = vec![None; dag.node_count()];
     let mut queue = VecDeque::from([on_cycle]);
     while let Some(n) = queue.pop_front() {

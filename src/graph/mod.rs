@@ -4,20 +4,25 @@
 
 mod bound;
 mod check;
+mod clusters;
 mod demand;
 mod derivations;
 mod order;
+mod paths;
 mod prune;
 mod rank;
+mod shards;
 #[cfg(test)]
 mod testkit;
 mod workload;
 
 pub use bound::{Class, Power, classes, makespan_bound};
 pub use check::BadWorkload;
+pub use clusters::{ClusterId, Clusters, Limits as ClusterLimits};
 pub use demand::needed_jobs;
 pub use derivations::{DrvId, Graph, GraphError};
 pub use order::Order;
 pub use prune::Missing;
 pub use rank::{Ranks, critical_path, upward_ranks};
+pub use shards::{Shard, ShardId, Sharding};
 pub use workload::{Job, JobId, Origin, PathId, PathSpec, Workload};

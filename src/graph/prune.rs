@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::derivations::{DrvId, Graph};
+use super::paths::RowId;
 use super::workload::{Job, JobId, Origin, PathId, PathSpec, Workload};
-use crate::base::{Id, Table};
+use crate::base::Table;
 use crate::nix::StorePath;
 
 /// What the local store lacks, as its daemon answers.
@@ -47,84 +48,91 @@ struct Pruning<'a> {
     wanted: &'a [(DrvId, Vec<String>)],
     /// The derivation of each job.
     jobs: Table<JobId, DrvId>,
-    /// Who makes an output.
-    makers: BTreeMap<&'a StorePath, JobId>,
+    /// Who makes a path.
+    makers: Table<RowId, Option<JobId>>,
 }
 
 impl<'a> Pruning<'a> {
     fn new(graph: &'a Graph, wanted: &'a [(DrvId, Vec<String>)], to_build: impl Fn(DrvId) -> bool) -> Self {
         let starts: Vec<DrvId> = wanted.iter().map(|(drv, _)| *drv).collect();
+        let to_build: Table<DrvId, bool> = graph.ids().map(to_build).collect();
         let reached = reach(graph, &starts, &to_build, |drv| drv);
 
         // Of twins, the first in topological order stands for all: it cannot need any of the others,
         // so leading their users to it makes no cycle.
-        let mut standing: BTreeMap<&StorePath, DrvId> = BTreeMap::new();
-        for &drv in graph.topological().iter().filter(|drv| reached.contains(drv)) {
-            standing.entry(first_output(graph, drv)).or_insert(drv);
+        let mut standing: Table<RowId, Option<DrvId>> = Table::filled(graph.paths().len(), None);
+        for &drv in graph.topological().iter().filter(|&&drv| reached[drv]) {
+            standing[graph.makes(drv)[0]].get_or_insert(drv);
         }
-        let stand_in = |drv: DrvId| standing.get(first_output(graph, drv)).copied().unwrap_or(drv);
+        let stand_in = |drv: DrvId| standing[graph.makes(drv)[0]].unwrap_or(drv);
 
-        let jobs: Table<JobId, DrvId> = reach(graph, &starts, &to_build, stand_in).into_iter().collect();
-        let makers = jobs
-            .iter()
-            .flat_map(|(job, &drv)| graph.drv(drv).outputs.iter().map(move |output| (&output.path, job)))
-            .collect();
+        let reached = reach(graph, &starts, &to_build, stand_in);
+        let jobs: Table<JobId, DrvId> = graph.ids().filter(|&drv| reached[drv]).collect();
+        let mut makers = Table::filled(graph.paths().len(), None);
+        for (job, &drv) in jobs.iter() {
+            graph.makes(drv).iter().for_each(|&row| makers[row] = Some(job));
+        }
         Pruning { graph, wanted, jobs, makers }
     }
 
     fn workload(&self, substitutes: &BTreeMap<StorePath, Option<u64>>) -> Workload {
-        let inputs: Vec<BTreeSet<&StorePath>> =
-            self.jobs.rows().iter().map(|&drv| input_paths(self.graph, drv)).collect();
-        let wanted: Vec<&StorePath> = self.wanted_paths(substitutes);
-
-        let mut all: BTreeSet<&StorePath> = self.makers.keys().copied().collect();
-        all.extend(inputs.iter().flatten());
-        all.extend(&wanted);
-        let ids: BTreeMap<&StorePath, PathId> =
-            all.iter().enumerate().map(|(i, &path)| (path, PathId::from_index(i))).collect();
-
-        let paths = all.iter().map(|&path| self.path_spec(path, substitutes)).collect();
-        let jobs = self.jobs.rows().iter().zip(&inputs).map(|(&drv, inputs)| self.job(drv, inputs, &ids));
-        Workload { jobs: jobs.collect(), paths, wanted: wanted.iter().map(|path| ids[path]).collect() }
+        let wanted = self.wanted_paths(substitutes);
+        let mut touched = Table::filled(self.graph.paths().len(), false);
+        wanted.iter().for_each(|&row| touched[row] = true);
+        for &drv in self.jobs.rows() {
+            let rows = self.graph.makes(drv).iter().chain(self.graph.uses(drv));
+            rows.for_each(|&row| touched[row] = true);
+        }
+        let mut ids: Table<RowId, PathId> = Table::filled(touched.len(), PathId(0));
+        let mut paths = Table::new();
+        for (row, _) in touched.iter().filter(|(_, touched)| **touched) {
+            ids[row] = paths.push(self.path_spec(row, substitutes));
+        }
+        let jobs = self.jobs.rows().iter().map(|&drv| self.job(drv, &ids)).collect();
+        Workload { jobs, paths, wanted: wanted.iter().map(|&row| ids[row]).collect() }
     }
 
     /// The wanted paths that are not valid yet, in the order asked for, each once.
-    fn wanted_paths(&self, substitutes: &BTreeMap<StorePath, Option<u64>>) -> Vec<&'a StorePath> {
+    fn wanted_paths(&self, substitutes: &BTreeMap<StorePath, Option<u64>>) -> Vec<RowId> {
         let mut seen = BTreeSet::new();
         let mut paths = Vec::new();
         for (drv, names) in self.wanted {
-            for output in self.graph.drv(*drv).outputs.iter().filter(|o| names.contains(&o.name)) {
-                let missing =
-                    self.makers.contains_key(&output.path) || substitutes.contains_key(&output.path);
-                if missing && seen.insert(&output.path) {
-                    paths.push(&output.path);
+            let outputs = self.graph.drv(*drv).outputs.iter().zip(self.graph.makes(*drv));
+            for (output, &row) in outputs.filter(|(output, _)| names.contains(&output.name)) {
+                let missing = self.makers[row].is_some() || substitutes.contains_key(&output.path);
+                if missing && seen.insert(row) {
+                    paths.push(row);
                 }
             }
         }
         paths
     }
 
-    fn path_spec(&self, path: &StorePath, substitutes: &BTreeMap<StorePath, Option<u64>>) -> PathSpec {
-        let (origin, size) = match (self.makers.get(path), substitutes.get(path)) {
-            (Some(&job), _) => (Origin::Job(job), None),
+    fn path_spec(&self, row: RowId, substitutes: &BTreeMap<StorePath, Option<u64>>) -> PathSpec {
+        let path = &self.graph.paths()[row];
+        let (origin, size) = match (self.makers[row], substitutes.get(path)) {
+            (Some(job), _) => (Origin::Job(job), None),
             (None, Some(&size)) => (Origin::Substituter, size),
             (None, None) => (Origin::Home, None),
         };
         PathSpec { path: path.to_string(), origin, size: size.unwrap_or(0), refs: Vec::new() }
     }
 
-    fn job(&self, drv: DrvId, inputs: &BTreeSet<&StorePath>, ids: &BTreeMap<&StorePath, PathId>) -> Job {
+    fn job(&self, drv: DrvId, ids: &Table<RowId, PathId>) -> Job {
         let facts = self.graph.drv(drv);
-        let needs: BTreeSet<JobId> =
-            inputs.iter().filter_map(|path| self.makers.get(path).copied()).collect();
+        let uses = self.graph.uses(drv);
+        let mut needs: Vec<JobId> = uses.iter().filter_map(|&row| self.makers[row]).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        let numbered = |rows: &[RowId]| rows.iter().map(|&row| ids[row]).collect();
         Job {
             drv: facts.path.to_string(),
             name: facts.name.clone(),
             system: facts.system.clone(),
             features: facts.options.required_features.clone(),
-            needs: needs.into_iter().collect(),
-            inputs: inputs.iter().map(|path| ids[path]).collect(),
-            outputs: facts.outputs.iter().map(|output| ids[&output.path]).collect(),
+            needs,
+            inputs: numbered(uses),
+            outputs: numbered(self.graph.makes(drv)),
             fixed_output: facts.outputs.iter().all(|output| output.fixed),
             prefer_local: facts.options.prefer_local,
             parallel: facts.options.parallel,
@@ -132,39 +140,25 @@ impl<'a> Pruning<'a> {
     }
 }
 
-/// The derivations to build that `starts` lead to, ascending; each is first put through `stand_in`.
+/// Which derivations to build `starts` lead to; each is first put through `stand_in`.
 fn reach(
     graph: &Graph,
     starts: &[DrvId],
-    to_build: impl Fn(DrvId) -> bool,
+    to_build: &Table<DrvId, bool>,
     stand_in: impl Fn(DrvId) -> DrvId,
-) -> BTreeSet<DrvId> {
-    let mut reached = BTreeSet::new();
+) -> Table<DrvId, bool> {
+    let mut reached = Table::filled(graph.len(), false);
     let mut open: Vec<DrvId> = starts.to_vec();
     while let Some(drv) = open.pop() {
-        if !to_build(drv) {
+        if !to_build[drv] {
             continue;
         }
         let drv = stand_in(drv);
-        if reached.insert(drv) {
-            open.extend(graph.inputs(drv).into_iter().map(|(input, _)| input));
+        if !std::mem::replace(&mut reached[drv], true) {
+            open.extend(graph.input_drvs(drv));
         }
     }
     reached
-}
-
-fn first_output(graph: &Graph, drv: DrvId) -> &StorePath {
-    &graph.drv(drv).outputs[0].path
-}
-
-/// Sources and used outputs.
-fn input_paths(graph: &Graph, drv: DrvId) -> BTreeSet<&StorePath> {
-    let mut paths: BTreeSet<&StorePath> = graph.drv(drv).input_srcs.iter().collect();
-    for (input, names) in graph.inputs(drv) {
-        let used = graph.drv(input).outputs.iter().filter(|output| names.contains(&output.name));
-        paths.extend(used.map(|output| &output.path));
-    }
-    paths
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ mod tests {
             workload: Workload::default(),
             hosts: [home].into_iter().collect(),
             estimates: Table::new(),
+            eligible: None,
             policy: serde_json::Value::Null,
         }
     }

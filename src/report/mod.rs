@@ -8,6 +8,7 @@ mod failure;
 mod json;
 mod lines;
 mod live;
+mod losses;
 mod plain;
 mod sink;
 mod state;
@@ -20,6 +21,7 @@ mod units;
 pub use failure::failure_lines;
 pub use json::{BuildResult, Requested, build_results, write_json};
 pub use live::{Live, Look, render};
+pub use losses::loss_parts;
 pub use plain::{Detail, Plain};
 pub use sink::{Reporter, View};
 pub use state::{

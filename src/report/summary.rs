@@ -5,11 +5,12 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::failure::verb;
+use super::losses::loss_parts;
 use super::state::{JobState, RunState};
 use super::text::one_line;
 use super::units::{bytes, plural};
 use crate::base::{Span, Time};
-use crate::run::{Failure, Source};
+use crate::run::{Failure, Losses, Source};
 
 /// Jobs that were not built are named up to this many.
 const MAX_NAMED: usize = 20;
@@ -22,6 +23,9 @@ pub struct Summary {
     pub makespan: Span,
     /// What no schedule could have beaten, if that was computed.
     pub lower_bound: Option<Span>,
+    /// Where the difference of the two went, if that was counted.
+    #[serde(default)]
+    pub losses: Option<Losses>,
     pub built: usize,
     /// Not to be built: some host had their outputs, or those of what needs them, from before.
     #[serde(default)]
@@ -85,6 +89,7 @@ impl Summary {
         Self {
             makespan: run.now().since(Time::ZERO),
             lower_bound,
+            losses: None,
             built: counts.built,
             found: counts.unneeded,
             failed: counts.failed,
@@ -128,6 +133,9 @@ impl Summary {
         if let Some(bound) = self.lower_bound.filter(|b| *b > Span::ZERO && self.clean()) {
             let ratio = self.makespan.as_secs_f64() / bound.as_secs_f64();
             let _ = write!(text, ", {ratio:.2} times the lower bound of {bound}");
+            if let Some(parts) = self.losses.as_ref().and_then(loss_parts) {
+                let _ = write!(text, "\nbeyond the bound: {parts}");
+            }
         }
         text.push('\n');
         text
@@ -314,6 +322,10 @@ mod tests {
         summary.not_built.clear();
         (summary.built, summary.unfinished, summary.makespan) = (5, 0, Span::from_secs(200));
         insta::assert_snapshot!(summary.text(), @"5 built in 3m20s, 1.18 times the lower bound of 2m50s");
+        let losses =
+            Losses { transfer: Span::from_secs(30), makespan: summary.makespan, ..Losses::default() };
+        summary.losses = Some(losses);
+        assert!(summary.text().ends_with("bound of 2m50s\nbeyond the bound: transfer 30s\n"));
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Scheduler {
         self.home_changed = true;
         if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
             self.jobs.set(job, JobState::Done);
+            self.hand_over(job, seat);
         } else {
             // A host that says "built" and holds nothing is not to be believed.
             self.retry(job, seat.host, "the host reported success without outputs");

@@ -86,10 +86,27 @@ impl Forecasts {
         self.known[host].take(end, cores)
     }
 
+    /// Gives one particular slot of a host to a job that keeps it until `end`; false if it is not free.
+    pub fn take_slot(&mut self, host: HostId, slot: SlotId, end: Time, cores: u32) -> bool {
+        let free = &mut self.known[host].free;
+        let Some(row) = free.iter().position(|&s| s == slot) else { return false };
+        // The last one is the next to be taken.
+        let taken = free.remove(row);
+        free.push(taken);
+        self.take(host, end, cores).is_some()
+    }
+
     /// Has a job wait for the slot of a host that is free first, and keep it until `end`.
     pub fn charge(&mut self, host: HostId, end: Time) {
         self.stale[host] = true;
         self.known[host].charge(end);
+    }
+
+    /// Has a job take the next free slot of a host, or wait for the one that is free first.
+    pub fn enter(&mut self, host: HostId, end: Time, cores: u32) {
+        if self.take(host, end, cores).is_none() {
+            self.charge(host, end);
+        }
     }
 
     /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one.

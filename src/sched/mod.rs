@@ -16,6 +16,7 @@ mod cores;
 mod demand;
 mod estimates;
 mod events;
+mod explain;
 mod forecast;
 mod hosts;
 mod lacks;
@@ -27,11 +28,13 @@ mod stage;
 mod state;
 mod steal;
 mod stores;
+mod unit;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use explain::{Binding, Differs, OfferParts, explain};
 pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy};
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
@@ -39,7 +42,7 @@ pub use verdict::{Ending, Verdict};
 use crate::base::{Span, Table, Time};
 use crate::cost::{Cost, Live, Speeds, classify, parallel_part};
 use crate::fleet::{Host, HostId};
-use crate::graph::{JobId, PathId, Ranks, Workload};
+use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Attempt, Event, Expectation, Order};
 use cores::Reservation;
 use forecast::Forecasts;
@@ -91,6 +94,9 @@ pub struct Scheduler {
     pull: Table<JobId, Option<(HostId, Span)>>,
     /// Per job the host that a plan has for it, if the policy is to follow one.
     plan: Table<JobId, Option<HostId>>,
+    /// Tiny jobs that share a slot, and slots of those that are done for those that follow.
+    clusters: Clusters,
+    handed_over: Vec<(JobId, Seat)>,
     /// Hosts kept free within a round of placement.
     reserved: Table<HostId, Option<Reservation>>,
     /// Since when a host has had nothing to do although jobs were ready.
@@ -168,6 +174,8 @@ impl Scheduler {
             due: Table::filled(jobs, Time::ZERO),
             pull: Table::filled(jobs, None),
             plan: Table::new(),
+            clusters: Clusters::default(),
+            handed_over: Vec::new(),
             reserved: Table::filled(count, None),
             idle_since: Table::filled(count, None),
             patience_ends: None,
@@ -198,6 +206,7 @@ impl Scheduler {
             work,
         };
         scheduler.rank();
+        scheduler.clusters = scheduler.find_clusters();
         if scheduler.policy.choice == Choice::Planned {
             scheduler.plan = scheduler.static_plan();
         }

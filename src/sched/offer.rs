@@ -20,7 +20,7 @@ pub(super) struct Offer {
     /// Whether there is no host that has all of the job's inputs.
     pub must_move: bool,
     /// What counts: the finish, and what follows from it for others.
-    score: Time,
+    pub score: Time,
 }
 
 impl Offer {

@@ -29,6 +29,7 @@ impl Scheduler {
         for &job in &fresh {
             self.pull[job] = self.pull_of(job);
         }
+        self.follow(at, out);
         let polled = self.poll(at);
         self.patience_ends = None;
         let mut free = self.free_slots();
@@ -62,7 +63,7 @@ impl Scheduler {
     /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many that
     /// could have a slot now. Jobs for a host that is away or busy must not keep others from idle ones.
     /// With `only`, no others than those.
-    fn window(&self, free: usize, only: Option<&Vec<JobId>>) -> Vec<JobId> {
+    pub(super) fn window(&self, free: usize, only: Option<&Vec<JobId>>) -> Vec<JobId> {
         let connected = |h: &HostId| self.forecasts.of(*h).available(Time::ZERO).is_some();
         let eligible = |job: JobId, can: &dyn Fn(&HostId) -> bool| self.eligible[job].iter().any(can);
         let first = self.jobs.ready().filter(|&job| eligible(job, &connected)).take(self.policy.window);
@@ -105,7 +106,7 @@ impl Scheduler {
             }
         }
         for &job in group {
-            if self.jobs.state(job) != JobState::Ready {
+            if self.jobs.state(job) != JobState::Ready || self.is_held_back(job) {
                 continue;
             }
             if *free == 0 && !self.may_send_ahead() {
@@ -142,7 +143,7 @@ impl Scheduler {
         self.seat(at, job, offer, slot, out);
     }
 
-    fn seat(&mut self, at: Time, job: JobId, offer: Offer, slot: SlotId, out: &mut Vec<Order>) {
+    pub(super) fn seat(&mut self, at: Time, job: JobId, offer: Offer, slot: SlotId, out: &mut Vec<Order>) {
         let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
         self.given[job] = offer.cores;
         self.due[job] = offer.finish;

@@ -124,7 +124,7 @@ impl Default for Policy {
             stay_with_consumer: true,
             prefetch: 1,
             steal_margin: Some(1.25),
-            idle_margin: Some(0.1),
+            idle_margin: Some(0.05),
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),

@@ -44,8 +44,11 @@ impl Scheduler {
     /// of the job's own work.
     pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], out: &mut Vec<Order>) {
         let Some(margin) = self.policy.idle_margin else { return };
-        let window: Vec<JobId> =
-            window.iter().copied().filter(|&job| self.jobs.state(job) == JobState::Ready).collect();
+        let window: Vec<JobId> = window
+            .iter()
+            .copied()
+            .filter(|&job| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job))
+            .collect();
         let patience = self.patience(&window);
         for host in self.hosts.spec.ids() {
             let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
@@ -73,7 +76,10 @@ impl Scheduler {
     ) -> Option<(JobId, Offer)> {
         let mut least: Option<(Span, JobId, Offer)> = None;
         for &job in window {
-            if self.jobs.state(job) != JobState::Ready || !self.eligible[job].contains(&host) {
+            if self.jobs.state(job) != JobState::Ready
+                || self.is_held_back(job)
+                || !self.eligible[job].contains(&host)
+            {
                 continue;
             }
             let (Some(here), Some(best)) = (self.offer(at, job, host), self.best_offer(at, job)) else {

@@ -98,7 +98,7 @@ pub fn parse_show(json: &[u8]) -> Result<Vec<Derivation>, ShowError> {
 }
 
 fn read_entry(json: &str, key: &Text<'_>, raw: &RawValue, store_dir: &str) -> Result<Derivation, ShowError> {
-    let entry: RawDerivation<'_> = serde_json::from_str(raw.get()).map_err(|error| {
+    let mut entry: RawDerivation<'_> = serde_json::from_str(raw.get()).map_err(|error| {
         let (line, column) = place_in(json, raw, &error);
         ShowError::Entry { drv: shorten(key), line, column, what: bare_message(&error) }
     })?;

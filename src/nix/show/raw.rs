@@ -229,18 +229,18 @@ impl<'a> RawDerivation<'a> {
         output.path.as_ref().is_none_or(|base| **base == *out.base_name()).then_some(out)
     }
 
-    /// Resolves all paths; `key` is its own.
-    pub(super) fn parts(&'a self, key: &str, store_dir: &str) -> Result<Parts<'a>, BadDerivation> {
+    /// Resolves all paths; `key` is its own. Takes the inputs out.
+    pub(super) fn parts(&'a mut self, key: &str, store_dir: &str) -> Result<Parts<'a>, BadDerivation> {
         let path = resolve(key, store_dir)?;
         if let Some(name) = self.name.as_deref().filter(|name| path.derivation_name() != Some(*name)) {
             return Err(BadDerivation::Name(shorten(name)));
         }
-        let (srcs, drvs) = self.inputs()?;
+        let (srcs, drvs) = self.take_inputs()?;
         let outputs: Result<_, BadDerivation> =
             self.outputs.iter().map(|(name, output)| output.parts(name, store_dir)).collect();
         let input_srcs: Result<_, _> = srcs.iter().map(|src| resolve(src, store_dir)).collect();
         let input_drvs: Result<_, _> =
-            drvs.0.iter().map(|(drv, used)| used.resolve(drv, store_dir)).collect();
+            drvs.0.into_iter().map(|(drv, used)| used.resolve(&drv, store_dir)).collect();
         Ok(Parts {
             path,
             system: &self.system,
@@ -253,9 +253,9 @@ impl<'a> RawDerivation<'a> {
         })
     }
 
-    fn inputs(&self) -> Result<(&[Text<'a>], &RawInputDrvs<'a>), BadDerivation> {
-        match (&self.inputs, &self.input_srcs, &self.input_drvs) {
-            (Some(inputs), None, None) => Ok((&inputs.srcs, &inputs.drvs)),
+    fn take_inputs(&mut self) -> Result<(Vec<Text<'a>>, RawInputDrvs<'a>), BadDerivation> {
+        match (self.inputs.take(), self.input_srcs.take(), self.input_drvs.take()) {
+            (Some(inputs), None, None) => Ok((inputs.srcs, inputs.drvs)),
             (None, Some(srcs), Some(drvs)) => Ok((srcs, drvs)),
             (Some(_), _, _) => {
                 Err(BadDerivation::Inputs("it has 'inputs' beside 'inputSrcs' or 'inputDrvs'"))
@@ -283,7 +283,7 @@ impl<'a> RawOutput<'a> {
 }
 
 impl RawInputDrv {
-    fn resolve(&self, drv: &str, store_dir: &str) -> Result<(StorePath, Vec<String>), BadDerivation> {
+    fn resolve(self, drv: &str, store_dir: &str) -> Result<(StorePath, Vec<String>), BadDerivation> {
         let path = resolve(drv, store_dir)?;
         if self.dynamic {
             return Err(BadDerivation::Unsupported {
@@ -291,7 +291,7 @@ impl RawInputDrv {
                 at: path.to_string(),
             });
         }
-        Ok((path, self.outputs.clone()))
+        Ok((path, self.outputs))
     }
 }
 

@@ -20,6 +20,12 @@ pub(super) fn header(header: &Header) -> Checked {
     if header.estimates.len() != work.jobs.len() {
         return Err(format!("it has {} estimates for {} jobs", header.estimates.len(), work.jobs.len()));
     }
+    if let Some(eligible) = &header.eligible {
+        if eligible.len() != work.jobs.len() {
+            return Err(format!("it has hosts for {} of {} jobs", eligible.len(), work.jobs.len()));
+        }
+        eligible.rows().iter().flatten().try_for_each(|&host| one(&header.hosts, host))?;
+    }
     for (id, row) in work.jobs.iter() {
         job(header, id, row).map_err(|why| format!("job {id}: {why}"))?;
     }

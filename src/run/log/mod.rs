@@ -43,9 +43,24 @@ pub struct Header {
     pub hosts: Table<HostId, Host>,
     /// One estimate per job.
     pub estimates: Table<JobId, Cost>,
+    /// Per job the hosts that may build it; not in logs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eligible: Option<Table<JobId, Vec<HostId>>>,
     /// The scheduler's policy, as it writes itself.
     #[serde(default)]
     pub policy: serde_json::Value,
+}
+
+impl Header {
+    /// Per job the hosts that may build it: as recorded, or else those that lack nothing for it.
+    pub fn eligible(&self) -> Table<JobId, Vec<HostId>> {
+        let able = |job: &crate::graph::Job| {
+            let can = |(_, host): &(HostId, &Host)| host.lacks(&job.system, &job.features).is_none();
+            self.hosts.iter().filter(can).map(|(id, _)| id).collect()
+        };
+        let told = self.eligible.clone();
+        told.unwrap_or_else(|| self.workload.jobs.rows().iter().map(able).collect())
+    }
 }
 
 /// One line after the header.

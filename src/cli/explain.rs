@@ -1,0 +1,290 @@
+//! `drvdispatch explain`, and what `plan --explain` says: why a job went where it went.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::Args;
+use globset::Glob;
+
+use super::error::CliError;
+use crate::base::{Table, Time};
+use crate::fleet::{Host, HostId};
+use crate::graph::{JobId, Workload};
+use crate::records::{RunFile, RunsDir, RunsError};
+use crate::run::{Entry, Expectation};
+use crate::sched::{Binding, OfferParts, Policy, Scheduler, explain};
+
+/// More derivations than this are counted, not explained.
+const MOST: usize = 10;
+
+/// Say why a derivation was built where it was built
+#[derive(Args, Debug, Clone)]
+pub struct ExplainArgs {
+    /// A run log: a file, the name of one in the directory of runs, or `last`
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// The derivation: its name, a glob over names, or its .drv path
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The log cannot be read, or this version cannot explain it.
+pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
+    let usage = |text: String| CliError::Usage(text);
+    let file = find(&args.run)?;
+    let (header, entries, torn) = file.read().map_err(|e| usage(e.to_string()))?;
+    if let Some(torn) = torn {
+        super::tell!("warning: {}: {torn}", file.path.display());
+    }
+    let policy: Policy = serde_json::from_value(header.policy.clone()).map_err(|e| {
+        usage(format!("{}: this version does not know the run's policy: {e}", file.path.display()))
+    })?;
+    let eligible = header.eligible();
+    let lack = |job: JobId, host: HostId| {
+        let (spec, host_spec) = (&header.workload.jobs[job], &header.hosts[host]);
+        let lack = host_spec.lacks(&spec.system, &spec.features).map(|lack| lack.to_string());
+        let pinned = || "was left out by --pin".to_owned();
+        lack.or_else(|| (!eligible[job].contains(&host)).then(pinned))
+    };
+    let fresh = Scheduler::new(
+        header.workload.clone(),
+        header.hosts.clone(),
+        header.estimates.clone(),
+        eligible.clone(),
+        policy,
+    );
+    let run = Explained {
+        work: &header.workload,
+        hosts: &header.hosts,
+        fresh: &fresh,
+        entries: &entries,
+        lack: &lack,
+    };
+    let text = run.text(&args.name).map_err(|why| usage(format!("{}: {why}", file.path.display())))?;
+    super::put(&text, "the explanation")
+}
+
+fn find(name: &str) -> Result<RunFile, CliError> {
+    let usage = |e: RunsError| CliError::Usage(e.to_string());
+    if name != "last" && Path::new(name).exists() {
+        return RunFile::at(name).map_err(usage);
+    }
+    let dir = RunsDir::of_user().map_err(usage)?;
+    let runs = dir.list().map_err(usage)?;
+    let found = runs.into_iter().find(|run| name == "last" || run.name == name);
+    let place = dir.path().display();
+    found.ok_or_else(|| match name {
+        "last" => CliError::Usage(format!("there are no run logs in {place} yet")),
+        _ => CliError::Usage(format!("'{name}' is neither a file nor a run in {place}")),
+    })
+}
+
+/// A run, real or simulated, with a scheduler as it was at its beginning.
+pub struct Explained<'a> {
+    /// What was to be built.
+    pub work: &'a Workload,
+    /// Where.
+    pub hosts: &'a Table<HostId, Host>,
+    /// Before the first event.
+    pub fresh: &'a Scheduler,
+    /// The events and orders.
+    pub entries: &'a [Entry],
+    /// Why a host may not build a job, if so.
+    pub lack: &'a dyn Fn(JobId, HostId) -> Option<String>,
+}
+
+impl Explained<'_> {
+    /// What is to be said of the jobs that go by this name, path or glob.
+    ///
+    /// # Errors
+    /// There is no such job, or the log is from a version that decided differently.
+    pub fn text(&self, name: &str) -> Result<String, String> {
+        let jobs = matching(self.work, name)?;
+        let mut text = String::new();
+        for &job in jobs.iter().take(MOST) {
+            let bindings = explain(self.fresh, self.entries, job).map_err(|differs| differs.to_string())?;
+            self.job_text(job, &bindings, &mut text);
+        }
+        if jobs.len() > MOST {
+            let _ = writeln!(text, "and {} more match '{name}'", jobs.len() - MOST);
+        }
+        Ok(text)
+    }
+
+    fn job_text(&self, job: JobId, bindings: &[Binding], text: &mut String) {
+        let _ = writeln!(text, "{}  {}", self.work.jobs[job].name, self.work.jobs[job].drv);
+        if bindings.is_empty() {
+            let _ = writeln!(text, "  was never given a slot: not needed, or the run ended before");
+        }
+        for binding in bindings {
+            self.binding_text(job, binding, text);
+        }
+        for host in self.hosts.ids() {
+            if let Some(lack) = (self.lack)(job, host) {
+                let _ = writeln!(text, "  {} {lack}", self.hosts[host].name);
+            }
+        }
+    }
+
+    fn binding_text(&self, job: JobId, binding: &Binding, text: &mut String) {
+        let chosen = binding.seat.host;
+        let name = |host: HostId| self.hosts[host].name.as_str();
+        let reason = match &binding.build {
+            Some((_, expect)) => why(expect, name),
+            None => "but the build never began there".to_owned(),
+        };
+        let moment = binding.at.since(Time::ZERO);
+        let _ = writeln!(
+            text,
+            "  at {moment}: to {}, {reason}; {} from here to the end",
+            name(chosen),
+            binding.rank
+        );
+        let width = self.hosts.rows().iter().map(|host| host.name.chars().count()).max().unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "    {:width$}  {:>7}  {:>7}  {:>8}  {:>7}",
+            "host", "done in", "slot in", "paths in", "builds"
+        );
+        for offer in &binding.offers {
+            let OfferParts { host, queue, transfer, work, finish, avoided } = *offer;
+            let [finish, queue, transfer, work] = [finish, queue, transfer, work].map(|s| s.to_string());
+            let mut note = String::new();
+            if host == chosen {
+                note.push_str("  chosen");
+            }
+            if avoided {
+                note.push_str("  (it failed there before)");
+            }
+            let _ = writeln!(
+                text,
+                "    {:width$}  {finish:>7}  {queue:>7}  {transfer:>8}  {work:>7}{note}",
+                name(host)
+            );
+        }
+        let answered = |host: HostId| binding.offers.iter().any(|offer| offer.host == host);
+        for host in self.hosts.ids().filter(|&host| !answered(host) && (self.lack)(job, host).is_none()) {
+            let _ = writeln!(text, "    {:width$}  could not be reached then", name(host));
+        }
+    }
+}
+
+/// The jobs that go by this name, path or glob.
+fn matching(work: &Workload, name: &str) -> Result<Vec<JobId>, String> {
+    let glob = Glob::new(name).map_err(|e| format!("'{name}' is no valid pattern: {}", e.kind()))?;
+    let glob = glob.compile_matcher();
+    let jobs = work.jobs.iter();
+    let found: Vec<JobId> = jobs
+        .filter(|(_, job)| job.drv == name || job.name == name || glob.is_match(&job.name))
+        .map(|(id, _)| id)
+        .collect();
+    if found.is_empty() {
+        return Err(format!("no derivation that is to be built goes by '{name}'"));
+    }
+    Ok(found)
+}
+
+/// Why a job went to its host, in a few words.
+pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
+    let here = expect.queue.max(expect.transfer) + expect.work;
+    match expect.next_best {
+        None => "the only host for it".to_owned(),
+        Some((host, there)) if there > here => {
+            format!("done {} sooner than on {}", there.saturating_sub(here), name(host))
+        }
+        Some((host, _)) => format!("as soon as on {}", name(host)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Span;
+    use crate::cost::Cost;
+    use crate::fleet::LinkSpeed;
+    use crate::graph::{Job, Origin, PathId, PathSpec};
+    use crate::run::{Event, SlotId, Step};
+
+    fn host(name: &str, system: &str, speed: f64) -> Host {
+        let json = serde_json::json!({
+            "name": name, "systems": [system], "features": [], "mandatory": [], "slots": 1, "cores": 0,
+            "speed": speed, "substitutes": false, "link": LinkSpeed::FREE,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn work() -> Workload {
+        let zeros = "0".repeat(32);
+        let job = Job {
+            drv: format!("/nix/store/{zeros}-gcc-14.drv"),
+            name: "gcc-14".to_owned(),
+            system: "x86_64-linux".to_owned(),
+            features: vec![],
+            needs: vec![],
+            inputs: vec![],
+            outputs: vec![PathId(0)],
+            fixed_output: false,
+            prefer_local: false,
+            parallel: false,
+        };
+        let path = format!("/nix/store/{zeros}-gcc-14");
+        let spec = PathSpec { path, origin: Origin::Job(JobId(0)), size: 0, refs: vec![] };
+        Workload {
+            jobs: [job].into_iter().collect(),
+            paths: [spec].into_iter().collect(),
+            wanted: vec![PathId(0)],
+        }
+    }
+
+    #[test]
+    fn every_host_has_a_line_that_says_what_it_offered_or_why_not() {
+        let work = work();
+        let hosts: Table<HostId, Host> = [
+            host("local", "x86_64-linux", 1.0),
+            host("fast", "x86_64-linux", 2.0),
+            host("mac", "aarch64-darwin", 1.0),
+            host("down", "x86_64-linux", 4.0),
+        ]
+        .into_iter()
+        .collect();
+        let able = [0, 1, 3].map(HostId).to_vec();
+        let cost = Cost { median: Span::from_secs(60), p10: Span::from_secs(30), p90: Span::from_secs(90) };
+        let fresh = Scheduler::new(
+            work.clone(),
+            hosts.clone(),
+            Table::filled(1, cost),
+            Table::filled(1, able),
+            Policy::default(),
+        );
+        let up = |host| Event::SlotUp { host: HostId(host), slot: SlotId(0) };
+        let mut entries = Vec::new();
+        let mut scheduler = fresh.clone();
+        for event in [up(0), up(1), Event::FleetReady] {
+            let mut orders = Vec::new();
+            scheduler.step(Time::ZERO, &event, &mut orders);
+            entries.push(Entry { at: Time::ZERO, what: Step::Event(event) });
+            entries
+                .extend(orders.into_iter().map(|order| Entry { at: Time::ZERO, what: Step::Order(order) }));
+        }
+        let lack = |_: JobId, host: HostId| {
+            (host == HostId(2))
+                .then(|| hosts[host].lacks("x86_64-linux", &[]).map(|lack| lack.to_string()))?
+        };
+        let run = Explained { work: &work, hosts: &hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let text = run.text("gcc-*").unwrap();
+        let lines: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert!(lines[0].starts_with("gcc-14 /nix/store/"), "{text}");
+        assert!(lines[1].starts_with("at 0.0s: to fast, done 30s sooner than on local; "), "{text}");
+        assert_eq!(lines[3], "fast 30s 0.0s 0.0s 30s chosen");
+        assert_eq!(lines[4], "local 1m00s 0.0s 0.0s 1m00s");
+        assert_eq!(lines[5], "down could not be reached then");
+        assert!(lines[6].starts_with("mac "), "{text}");
+        assert_eq!(lines.len(), 7);
+        let none = run.text("gdb").unwrap_err();
+        assert_eq!(none, "no derivation that is to be built goes by 'gdb'");
+    }
+}

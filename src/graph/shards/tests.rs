@@ -1,0 +1,89 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::testkit::{random_work, work};
+use super::*;
+
+fn sized(mut work: Workload) -> Workload {
+    for (path, spec) in work.paths.iter_mut() {
+        spec.size = 10 + u64::from(path.0);
+    }
+    work
+}
+
+fn names(sharding: &Sharding) -> Vec<Vec<u32>> {
+    sharding.shards.rows().iter().map(|shard| shard.jobs.iter().map(|job| job.0).collect()).collect()
+}
+
+#[test]
+fn what_does_not_belong_together_runs_side_by_side() {
+    let two_chains = sized(work(&[vec![], vec![], vec![0], vec![1], vec![2], vec![3]]));
+    let sharding = Sharding::new(&two_chains, &Table::filled(6, Span(10)), 2, 1);
+    assert_eq!(names(&sharding), [[0, 2, 4], [1, 3, 5]]);
+    assert_eq!((sharding.makespan(), sharding.crossing(&two_chains)), (Span(30), 0));
+}
+
+#[test]
+fn a_chain_is_cut_where_little_crosses() {
+    let mut chain = work(&[vec![], vec![0], vec![1], vec![2]]);
+    let sizes = [1_000, 5, 1_000, 0];
+    for ((_, path), size) in chain.paths.iter_mut().zip(sizes) {
+        path.size = size;
+    }
+    let sharding = Sharding::new(&chain, &Table::filled(4, Span(10)), 2, 4);
+    assert_eq!(names(&sharding), [[0, 1], [2, 3]]);
+    let second = &sharding.shards[ShardId(1)];
+    assert_eq!((second.start, second.finish), (Span(20), Span(40)));
+    assert_eq!(second.needs, BTreeMap::from([(ShardId(0), vec![PathId(1)])]));
+    assert_eq!(sharding.crossing(&chain), 5);
+}
+
+#[test]
+fn more_shards_than_jobs_leaves_some_empty() {
+    let one = work(&[vec![]]);
+    for cost in [Span::ZERO, Span(5)] {
+        let sharding = Sharding::new(&one, &Table::filled(1, cost), 3, 1);
+        assert_eq!(names(&sharding).concat(), [0]);
+        assert_eq!((sharding.shards.len(), sharding.makespan()), (3, cost));
+    }
+    assert_eq!(Sharding::new(&Workload::default(), &Table::new(), 0, 0).shards.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn shards_are_what_they_should_be(
+        (work, cost) in random_work(30), count in 1u32..6, slots in 1u32..4,
+    ) {
+        let work = sized(work);
+        let sharding = Sharding::new(&work, &cost, count, slots);
+        prop_assert_eq!(sharding.shards.len(), count as usize);
+        let mut seen = BTreeSet::new();
+        let total: u64 = cost.rows().iter().map(|cost| cost.0).sum();
+        let part = total / u64::from(count) + 1;
+        let largest = cost.rows().iter().map(|cost| cost.0).max().unwrap_or(0);
+        for (id, shard) in sharding.shards.iter() {
+            let sum: Span = shard.jobs.iter().map(|&job| cost[job]).sum();
+            prop_assert_eq!(sum, shard.cost);
+            prop_assert!(sum.0 <= (part + largest).max(part + part / 20), "{:?} of {}", sum, part);
+            for (row, &job) in shard.jobs.iter().enumerate() {
+                prop_assert!(seen.insert(job));
+                prop_assert_eq!(sharding.of[job], id);
+                for &need in &work.jobs[job].needs {
+                    prop_assert!(!shard.jobs[row..].contains(&need));
+                    prop_assert!(sharding.of[need] <= id);
+                    // One output each, with the number of its job.
+                    let listed = shard.needs.get(&sharding.of[need]);
+                    let listed = listed.is_some_and(|paths| paths.contains(&PathId(need.0)));
+                    prop_assert_eq!(listed, sharding.of[need] != id);
+                }
+            }
+            for (need, paths) in &shard.needs {
+                prop_assert!(*need < id && shard.start >= sharding.shards[*need].finish);
+                prop_assert!(!paths.is_empty() && paths.is_sorted_by(|a, b| a < b));
+            }
+            prop_assert!((shard.finish.0 - shard.start.0) * u64::from(slots) >= sum.0);
+        }
+        prop_assert_eq!(seen.len(), work.jobs.len());
+    }
+}

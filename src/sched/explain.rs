@@ -1,0 +1,170 @@
+//! Why a job went where it went: what each host had to offer at the moment of the decision.
+//!
+//! Nothing is kept for this during a run. The same facts give the same decisions, so whoever wants to
+//! know feeds a fresh scheduler with the run's log up to that moment, and asks.
+
+use super::Scheduler;
+use super::state::Seat;
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Entry, Event, Expectation, Order, Step};
+
+/// What a job would meet on one host, counted from the decision on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferParts {
+    /// Which host.
+    pub host: HostId,
+    /// Until a slot is free, once jobs of higher rank have had their choice.
+    pub queue: Span,
+    /// Until its inputs are there; at the same time as the wait for the slot.
+    pub transfer: Span,
+    /// The build itself.
+    pub work: Span,
+    /// Until it would be done.
+    pub finish: Span,
+    /// Whether it was tried there in vain, so that other hosts come first.
+    pub avoided: bool,
+}
+
+/// One time that a job was given a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// When.
+    pub at: Time,
+    /// Where, and for which attempt.
+    pub seat: Seat,
+    /// From its start to the end of the run along the longest way, as estimated then.
+    pub rank: Span,
+    /// What the hosts had to offer that were up and could build it, soonest first.
+    pub offers: Vec<OfferParts>,
+    /// The order to build, with what counted in the decision; `None` if it never came to that.
+    pub build: Option<(Time, Expectation)>,
+}
+
+/// The log's orders are not those that this scheduler gives.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("this version decides differently from {at} on, so it cannot explain what came after: {what}")]
+pub struct Differs {
+    /// Since the run began.
+    pub at: Span,
+    /// The first difference.
+    pub what: String,
+}
+
+impl Scheduler {
+    /// What each host that is up and may build `job` has to offer it at `at`, soonest first. Jobs of
+    /// higher rank that are ready too count as if each had taken the best for itself.
+    pub fn offers(&mut self, at: Time, job: JobId) -> Vec<OfferParts> {
+        self.refresh(at);
+        self.share_cores();
+        let ahead: Vec<JobId> = self.window(0, None).into_iter().take_while(|&ahead| ahead != job).collect();
+        for ahead in ahead {
+            if let Some(offer) = self.best_offer(at, ahead) {
+                self.forecasts.enter(offer.host, offer.finish, offer.cores.max(1));
+            }
+        }
+        let mut offers = Vec::new();
+        for &host in self.eligible[job].clone().iter() {
+            let Some(offer) = self.offer(at, job, host) else { continue };
+            let Expectation { queue, transfer, work, .. } = offer.expect;
+            let (avoided, finish) = (self.tries[job].avoid.contains(&host), offer.finish.since(at));
+            offers.push(OfferParts { host, queue, transfer, work, finish, avoided });
+        }
+        offers.sort_by_key(|offer| (offer.finish, offer.transfer, offer.host));
+        offers
+    }
+
+    /// This scheduler with one more fact, before it has decided anything about it.
+    fn told(&self, at: Time, event: &Event) -> Scheduler {
+        let mut told = self.clone();
+        told.take(at, event, &mut Vec::new());
+        if std::mem::take(&mut told.demand_changed) {
+            told.review_demand();
+        }
+        told
+    }
+}
+
+/// Every time that `job` was given a slot in the run that `entries` tell, which began with `fresh`.
+///
+/// # Errors
+/// The orders are not those that `fresh` gives.
+pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<Binding>, Differs> {
+    // To ask at every event would take too long: find the moments first.
+    let mut moments: Vec<(usize, Seat)> = Vec::new();
+    let mut scheduler = fresh.clone();
+    for (row, at, event) in events(entries) {
+        let before = scheduler.state(job).seat().map(|seat| seat.attempt);
+        let mut orders = Vec::new();
+        scheduler.step(at, event, &mut orders);
+        compare(at, &orders, &entries[row + 1..])?;
+        let seat = scheduler.state(job).seat().filter(|seat| Some(seat.attempt) != before);
+        moments.extend(seat.map(|seat| (row, seat)));
+    }
+    let mut scheduler = fresh.clone();
+    let mut open = moments.iter().peekable();
+    let mut bindings = Vec::new();
+    for (row, at, event) in events(entries) {
+        let Some(&&(moment, seat)) = open.peek() else { break };
+        if row == moment {
+            let mut told = scheduler.told(at, event);
+            let (rank, offers) = (told.jobs.rank(job), told.offers(at, job));
+            bindings.push(Binding { at, seat, rank, offers, build: build(entries, job, seat) });
+            open.next();
+        }
+        scheduler.step(at, event, &mut Vec::new());
+    }
+    Ok(bindings)
+}
+
+/// The events with their rows.
+fn events(entries: &[Entry]) -> impl Iterator<Item = (usize, Time, &Event)> {
+    entries.iter().enumerate().filter_map(|(row, entry)| match &entry.what {
+        Step::Event(event) => Some((row, entry.at, event)),
+        Step::Order(_) => None,
+    })
+}
+
+/// Whether the log goes on with these orders.
+fn compare(at: Time, orders: &[Order], rest: &[Entry]) -> Result<(), Differs> {
+    let logged: Vec<&Order> = rest
+        .iter()
+        .map_while(|entry| match &entry.what {
+            Step::Order(order) => Some(order),
+            Step::Event(_) => None,
+        })
+        .collect();
+    // A log may end in the middle of a step.
+    let cut_off = logged.len() == rest.len();
+    let differs = |what: String| Err(Differs { at: at.since(Time::ZERO), what });
+    for (now, then) in orders.iter().zip(&logged) {
+        if now != *then {
+            return differs(format!("{} instead of {}", json(now), json(then)));
+        }
+    }
+    match (orders.get(logged.len()), logged.get(orders.len())) {
+        (Some(now), _) if !cut_off => differs(format!("{} beside what was ordered", json(now))),
+        (_, Some(then)) => differs(format!("nothing instead of {}", json(then))),
+        _ => Ok(()),
+    }
+}
+
+/// As the log has it.
+fn json(order: &Order) -> String {
+    serde_json::to_string(order).unwrap_or_else(|_| format!("{order:?}"))
+}
+
+fn build(entries: &[Entry], job: JobId, seat: Seat) -> Option<(Time, Expectation)> {
+    entries.iter().find_map(|entry| match &entry.what {
+        Step::Order(Order::Build { job: built, attempt, expect, .. })
+            if (*built, *attempt) == (job, seat.attempt) =>
+        {
+            Some((entry.at, *expect))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;
