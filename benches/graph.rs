@@ -3,7 +3,9 @@
 use divan::{Bencher, black_box};
 use drvdispatch::base::{Span, Table};
 use drvdispatch::cost;
-use drvdispatch::graph::{Clusters, Graph, JobId, ClusterLimits, Power, Ranks, Workload, classes, makespan_bound};
+use drvdispatch::graph::{
+    ClusterLimits, Clusters, Graph, JobId, Power, Ranks, Workload, classes, makespan_bound,
+};
 use drvdispatch::nix::{Derivation, Options, Output, StorePath};
 
 /// The derivations of a large public closure.

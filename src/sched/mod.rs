@@ -83,6 +83,8 @@ pub struct Scheduler {
     lacks: Lacks,
     /// Per job: the hosts that may build it at all.
     eligible: Table<JobId, Arc<[HostId]>>,
+    /// The one host to use for what it can build, as long as it is there.
+    only: Option<HostId>,
     tries: Table<JobId, Tries>,
     /// Per job: the host to which inputs were sent ahead for it.
     sent_ahead: Table<JobId, Option<HostId>>,
@@ -185,7 +187,8 @@ impl Scheduler {
             tries: Table::filled(jobs, Tries::default()),
             home_failures: vec![0; work.paths.len()],
             unlucky: BTreeSet::new(),
-            eligible: shared(confined(eligible, &hosts, policy.confine)),
+            only: confined(&hosts, policy.confine),
+            eligible: shared(eligible),
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
             speeds: Speeds::new(count),
@@ -282,27 +285,17 @@ fn paces(work: &Workload, hosts: &Table<HostId, Host>) -> (Table<JobId, u16>, Ta
     (system, hosts.rows().iter().map(of).collect())
 }
 
-/// Leaves each job only the hosts that the policy would use, if it leaves any.
-fn confined(
-    mut eligible: Table<JobId, Vec<HostId>>,
-    hosts: &Table<HostId, Host>,
-    confine: Confine,
-) -> Table<JobId, Vec<HostId>> {
-    let power = |h: &HostId| f64::from(hosts[*h].slots) * hosts[*h].speed;
-    let only = match confine {
-        Confine::No => return eligible,
+/// The one host that the policy would use as long as it is there.
+fn confined(hosts: &Table<HostId, Host>, confine: Confine) -> Option<HostId> {
+    let power = |h: &HostId| f64::from(hosts[*h].lanes()) * hosts[*h].speed;
+    match confine {
+        Confine::No => None,
         Confine::Home => Some(HostId::HOME),
         Confine::Fastest => hosts.ids().rev().max_by(|a, b| power(a).total_cmp(&power(b))),
-    };
-    for (_, can) in eligible.iter_mut() {
-        if let Some(only) = only.filter(|only| can.contains(only)) {
-            *can = vec![only];
-        }
     }
-    eligible
 }
 
-/// The same, with each distinct list kept once.
+/// The hosts of each job, with each distinct list kept once.
 fn shared(eligible: Table<JobId, Vec<HostId>>) -> Table<JobId, Arc<[HostId]>> {
     let mut lists: BTreeMap<Vec<HostId>, Arc<[HostId]>> = BTreeMap::new();
     let mut share = |list: &Vec<HostId>| match lists.get(list) {

@@ -36,10 +36,12 @@ impl Scheduler {
         let hosts = self.eligible[job].clone();
         let spared = !self.tries[job].avoid.is_empty()
             && hosts.iter().any(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
+        let usable = |only: &HostId| self.hosts.is_up(*only) && !self.tries[job].avoid.contains(only);
+        let only = self.only.filter(|only| usable(only) && hosts.contains(only));
         let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
         let mut must_move = true;
         for &host in hosts.iter() {
-            if spared && self.tries[job].avoid.contains(&host) {
+            if only.is_some_and(|only| only != host) || spared && self.tries[job].avoid.contains(&host) {
                 continue;
             }
             let Some(mut offer) = self.offer(at, job, host) else { continue };
@@ -96,7 +98,12 @@ impl Scheduler {
                 let load = self.jobs.seated_on(offer.host).count() as f64;
                 Some(Time((load / host.speed * 1e9) as u64))
             }
-            Choice::Planned => (self.plan.get(job).copied().flatten()? == offer.host).then_some(offer.finish),
+            Choice::Planned => {
+                let planned = self.plan.get(job).copied().flatten();
+                // A plan has no answer to a host that is lost or failed the job.
+                let holds = planned.filter(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
+                (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
+            }
         }
     }
 
