@@ -193,16 +193,14 @@ impl Scheduler {
         }
     }
 
-    /// Skips what can no longer be built without `job`.
+    /// Skips what can no longer be built without `job`. What nobody needs is not missed by anybody: should
+    /// it be needed again, it is skipped then.
     pub(super) fn skip_dependents(&mut self, job: JobId, because: JobId) {
         let mut stack = vec![job];
         while let Some(bad) = stack.pop() {
             for i in 0..self.jobs.dependents(bad).len() {
                 let dependent = self.jobs.dependents(bad)[i];
-                if matches!(
-                    self.jobs.state(dependent),
-                    JobState::Waiting | JobState::Ready | JobState::Unneeded
-                ) {
+                if matches!(self.jobs.state(dependent), JobState::Waiting | JobState::Ready) {
                     self.jobs.set(dependent, JobState::Skipped(because));
                     stack.push(dependent);
                 }
