@@ -107,7 +107,7 @@ impl Crew {
             handles.push(Slot { tasks: sender, shared });
         }
         let state = HostState::Connecting;
-        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected: Vec::new(), failed: 0 });
+        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected: Vec::new() });
     }
 
     /// The world of these hosts and that work; its clock starts now. With it come the build logs, to

@@ -13,6 +13,7 @@ mod load;
 mod mux;
 mod nix_cli;
 mod porters;
+mod retries;
 mod session;
 mod signals;
 mod slot;

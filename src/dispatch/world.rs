@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, after, bounded, select, unbounded};
 
 use super::build::BuildContext;
-use super::limits::Limits;
+use super::limits::{Limits, Progress};
+use super::retries::Retries;
 use super::session::Trouble;
 use super::slot::{Ended, Letter, Report, Shared, Task};
 use super::transfer::{Delivery, Stager};
@@ -33,7 +34,6 @@ pub(super) struct HostHandle {
     pub state: HostState,
     /// Slots that connected before the host was announced.
     pub connected: Vec<SlotId>,
-    pub failed: usize,
 }
 
 /// How far the connection to a host is.
@@ -58,7 +58,6 @@ const LETTERS: usize = 4096;
 struct Running {
     job: JobId,
     attempt: Attempt,
-    began: Duration,
 }
 
 /// Hosts, transfers and the user's signals.
@@ -79,6 +78,7 @@ pub struct RealWorld {
     /// When time is next told to pass.
     next_tick: Instant,
     running: BTreeMap<(HostId, SlotId), Running>,
+    retries: Retries,
     pending: std::collections::VecDeque<Happening>,
 }
 
@@ -120,6 +120,7 @@ impl RealWorld {
             gather_until: Some(gather_until),
             next_tick: Instant::now() + TICK,
             running: BTreeMap::new(),
+            retries: Retries::default(),
             pending: std::collections::VecDeque::new(),
         }
     }
@@ -147,7 +148,7 @@ impl RealWorld {
         let current = self.hosts[host].epoch;
         match report {
             Report::Connected { epoch, .. } if epoch == current => self.connected(host, slot),
-            Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, trouble),
+            Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, slot, trouble),
             Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
             Report::Fact(event) => self.fact(event),
             Report::Note(note) => self.pending.push_back(Happening::Note(note)),
@@ -179,6 +180,7 @@ impl RealWorld {
     }
 
     fn connected(&mut self, host: HostId, slot: SlotId) {
+        self.retries.connected(host, slot);
         match self.hosts[host].state {
             HostState::Connecting => {
                 let handle = &mut self.hosts[host];
@@ -202,17 +204,29 @@ impl RealWorld {
         }
     }
 
-    /// One slot that cannot connect is a warning while others can; the last one loses the host.
-    fn connect_failed(&mut self, host: HostId, trouble: Trouble) {
-        let handle = &mut self.hosts[host];
-        handle.failed += 1;
-        let all = handle.failed >= handle.slots.len();
+    /// One slot that cannot connect is a warning while others can, and tried again; the last one loses the
+    /// host.
+    fn connect_failed(&mut self, host: HostId, slot: SlotId, trouble: Trouble) {
+        let tries = self.retries.failed(host, slot, Instant::now(), trouble.passing);
+        let handle = &self.hosts[host];
+        let all = self.retries.away(host) >= handle.slots.len();
         match handle.state {
             HostState::Connecting if all || !trouble.passing => self.lose(host, &trouble),
-            HostState::Asking | HostState::Up => {
-                self.pending.push_back(Happening::Note(Note::Warning { text: trouble.text }));
+            // Once is often only sshd's limit on connections that have not logged in.
+            HostState::Asking | HostState::Up if tries == 2 || !trouble.passing => {
+                self.pending.push_back(Happening::Note(Note::Warning {
+                    text: format!("one of its slots cannot connect: {}", trouble.text),
+                }));
             }
-            HostState::Connecting | HostState::Down => {}
+            HostState::Connecting | HostState::Asking | HostState::Up | HostState::Down => {}
+        }
+    }
+
+    /// Tries the slots again whose wait is over.
+    fn retry_slots(&mut self) {
+        for (host, slot) in self.retries.due(Instant::now()) {
+            let handle = &self.hosts[host];
+            let _ = handle.slots[slot].tasks.send(Task::Connect { epoch: handle.epoch });
         }
     }
 
@@ -226,6 +240,7 @@ impl RealWorld {
             slot.shared.cut();
         }
         self.running.retain(|(h, _), _| *h != host);
+        self.retries.forget(host);
         self.stager.forget(host);
         let cause = trouble.text.clone();
         self.fact(match trouble.passing {
@@ -237,7 +252,6 @@ impl RealWorld {
     fn connect(&mut self, host: HostId) {
         let handle = &mut self.hosts[host];
         handle.state = HostState::Connecting;
-        handle.failed = 0;
         for (_, slot) in handle.slots.iter() {
             let _ = slot.tasks.send(Task::Connect { epoch: handle.epoch });
         }
@@ -249,11 +263,19 @@ impl RealWorld {
         let mut next: Option<Duration> = None;
         for ((host, slot), run) in &self.running {
             let shared = &self.hosts[*host].slots[*slot].shared;
-            let last = shared.last_activity().max(run.began);
-            if let Some(message) = self.limits.exceeded(now, run.began, last) {
-                shared.end(run.job, run.attempt, Ended::TimedOut(message));
-            } else {
-                next = next.into_iter().chain(self.limits.next_look(run.began, last)).min();
+            let (began, building) = match shared.progress() {
+                Progress::Asked(since) => (since, false),
+                Progress::Building(since) => (since, true),
+                Progress::Waiting(_) => continue,
+            };
+            let last = shared.last_activity().max(began);
+            match self.limits.exceeded(now, began, last) {
+                Some(message) if building => shared.end(run.job, run.attempt, Ended::TimedOut(message)),
+                Some(message) => {
+                    let message = format!("its Nix had not begun to build it: {message}");
+                    shared.end(run.job, run.attempt, Ended::NotBegun(message));
+                }
+                None => next = next.into_iter().chain(self.limits.next_look(began, last)).min(),
             }
         }
         next
@@ -301,11 +323,11 @@ impl World for RealWorld {
     fn obey(&mut self, _at: Time, order: &Order) {
         match order {
             Order::Build { job, attempt, host, slot, cores, .. } => {
-                let run = Running { job: *job, attempt: *attempt, began: self.zero.elapsed() };
+                let run = Running { job: *job, attempt: *attempt };
                 self.running.insert((*host, *slot), run);
                 let context = Arc::clone(&self.context);
                 let slot = &self.hosts[*host].slots[*slot];
-                slot.shared.assign((*job, *attempt));
+                slot.shared.assign((*job, *attempt), self.zero.elapsed());
                 let _ = slot.tasks.send(Task::Build { job: *job, attempt: *attempt, cores: *cores, context });
             }
             Order::Stage { transfer, from, to, paths, .. } => {
@@ -327,6 +349,7 @@ impl World for RealWorld {
             if self.gathered() {
                 continue;
             }
+            self.retry_slots();
             let look = self.enforce_limits().map(|d| self.zero + d);
             // Looked at first: a build that never stops talking must not stop the clock.
             let now = Instant::now();
@@ -337,7 +360,7 @@ impl World for RealWorld {
                 self.next_tick = now + TICK;
                 return (self.now(), Happening::Tick);
             }
-            let times = [deadline, look, self.gather_until];
+            let times = [deadline, look, self.gather_until, self.retries.next()];
             let until = times.into_iter().flatten().fold(self.next_tick, Instant::min);
             self.wait(until);
         }
