@@ -1,11 +1,12 @@
 //! One build over a live connection: roots, options, the derivation itself, what it made.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge;
 use super::link::Link;
+use super::roots::Roots;
 use super::stream::Knowledge;
 use crate::base::Span;
 use crate::fleet::HostId;
@@ -30,9 +31,6 @@ pub(super) struct BuildContext {
     pub mode: BuildMode,
     known: Arc<Knowledge>,
 }
-
-/// Paths that a connection to the host keeps from being collected as garbage.
-pub(super) type Roots = Arc<Mutex<HashSet<PathId>>>;
 
 impl BuildContext {
     /// Options for a run over `work`.
@@ -64,7 +62,8 @@ impl BuildContext {
         local: bool,
         log: &mut dyn FnMut(LogMessage),
     ) -> Result<Outcome, WireError> {
-        self.root_inputs(client, roots, job)?;
+        // What was copied here is not rooted by anybody once the copying process is gone (NixOS/nix#1970).
+        roots.keep(client, &self.work, &self.work.jobs[job].inputs)?;
         let began = Instant::now();
         let result = match self.run(client, job, local, log)? {
             Ok(result) => result,
@@ -75,7 +74,7 @@ impl BuildContext {
             return Ok(with_wall(judge::of_result(&result), wall));
         }
         let made = self.made(client, host, job)?;
-        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(made.iter().map(|m| m.path));
+        roots.note(made.iter().map(|m| m.path));
         let wall = if result.status == Status::Built { wall } else { Span::ZERO };
         let mut times = judge::times(&result);
         times.wall = wall;
@@ -118,20 +117,6 @@ impl BuildContext {
             args: recipe.args,
             env: recipe.env.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
         })
-    }
-
-    /// Keeps the inputs from being collected for as long as this connection lasts. What was copied
-    /// here is not rooted by anybody once the copying process is gone (NixOS/nix#1970).
-    fn root_inputs(&self, client: &mut Client<Link>, roots: &Roots, job: JobId) -> Result<(), WireError> {
-        let new: Vec<PathId> = {
-            let roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
-            self.work.jobs[job].inputs.iter().copied().filter(|p| !roots.contains(p)).collect()
-        };
-        for &path in &new {
-            client.add_temp_root(&self.work.paths[path].path)?;
-        }
-        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
-        Ok(())
     }
 
     /// Sizes and references of the outputs, from the store that has them now.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::build::{BuildContext, Roots};
+use super::build::BuildContext;
 use super::joblog::JobLog;
 use super::judge;
 use super::limits::Progress;
 use super::link::Interrupt;
+use super::roots::Roots;
 use super::session::{Access, Session, Trouble};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -164,7 +165,7 @@ pub(super) struct SlotWorker {
     pub slot: SlotId,
     pub access: Arc<Access>,
     pub shared: Arc<Shared>,
-    pub roots: Roots,
+    pub roots: Arc<Roots>,
     pub tasks: Receiver<Task>,
     pub out: Sender<Letter>,
     pub logs: super::joblog::Keeper,
@@ -224,8 +225,7 @@ impl SlotWorker {
     fn drop_session(&mut self) {
         self.shared.set_interrupt(None);
         if self.session.take().is_some() {
-            // Temporary roots end with their connection; which of them were this one's is not known.
-            self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.roots.connection_ended();
         }
     }
 

@@ -9,6 +9,7 @@ use std::io::PipeReader;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::link::Link;
+use super::session::Trouble;
 use crate::base::Table;
 use crate::fleet::HostId;
 use crate::nix::wire::{Client, PathInfo, Upload, WireError};
@@ -22,7 +23,30 @@ pub(super) struct Knowledge {
 }
 
 /// Why a copy failed, and on which side.
-pub(super) type Fault = (Side, String);
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub side: Side,
+    pub cause: String,
+    /// Whether the connection to that side is at fault: the same may succeed over another one.
+    pub connection: bool,
+}
+
+impl Fault {
+    /// A fault that is none of the connection.
+    pub fn new(side: Side, cause: String) -> Self {
+        Self { side, cause, connection: false }
+    }
+
+    /// The host could not be connected to.
+    pub fn of_trouble(side: Side, trouble: Trouble) -> Self {
+        Self { side, cause: trouble.text, connection: trouble.passing }
+    }
+
+    /// What the host's Nix said, or the end of its connection.
+    pub fn of_error(side: Side, error: &WireError) -> Self {
+        Self { side, cause: error.to_string(), connection: error.is_connection() }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,14 +86,15 @@ impl Knowledge {
             return Ok(info.clone());
         }
         let info = client.query_path_info(path).map_err(at(Side::Source))?;
-        let info = info.ok_or_else(|| (Side::Source, format!("{path} is not valid there any more")))?;
+        let info =
+            info.ok_or_else(|| Fault::new(Side::Source, format!("{path} is not valid there any more")))?;
         lock(&self.infos[host]).insert(path.to_owned(), info.clone());
         Ok(info)
     }
 }
 
 fn at(side: Side) -> impl Fn(WireError) -> Fault {
-    move |error| (side, error.to_string())
+    move |error| Fault::of_error(side, &error)
 }
 
 /// One end of a copy.
@@ -147,7 +172,7 @@ fn send(
     order: &[&String],
     infos: &BTreeMap<String, PathInfo>,
 ) -> Result<(), Fault> {
-    let (reader, mut writer) = std::io::pipe().map_err(|e| (Side::Unknown, e.to_string()))?;
+    let (reader, mut writer) = std::io::pipe().map_err(|e| Fault::new(Side::Unknown, e.to_string()))?;
     let (read, written) = std::thread::scope(|scope| {
         let reading = scope.spawn(move || -> Result<(), WireError> {
             for path in order {

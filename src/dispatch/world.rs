@@ -144,6 +144,17 @@ impl RealWorld {
         self.pending.push_back(Happening::Fact(event));
     }
 
+    /// That a host is lost has to be known before the transfers that failed, or it would be taken to lack
+    /// what it has.
+    fn take_delivery(&mut self, delivery: Delivery) {
+        self.stager.delivered(&delivery);
+        let builds = |host: HostId| self.running.keys().any(|(h, _)| *h == host);
+        if let Some((host, trouble)) = self.stager.lost_by(&delivery, builds) {
+            self.lose(host, &trouble);
+        }
+        self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+    }
+
     fn take_letter(&mut self, Letter { host, slot, report }: Letter) {
         let current = self.hosts[host].epoch;
         match report {
@@ -310,8 +321,7 @@ impl RealWorld {
             }
             recv(self.deliveries) -> delivery => {
                 if let Ok(delivery) = delivery {
-                    self.stager.delivered(&delivery);
-                    self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+                    self.take_delivery(delivery);
                 }
             }
             recv(timeout) -> _ => {}
