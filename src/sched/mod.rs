@@ -19,7 +19,7 @@ mod state;
 mod stores;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use policy::Policy;
 pub use state::{JobState, Seat};
@@ -60,6 +60,8 @@ pub struct Scheduler {
     demand_changed: bool,
     /// Vain tries to bring each wanted path home.
     home_failures: Vec<u32>,
+    /// When to try those again that did not come.
+    home_retry: BTreeMap<PathId, Time>,
     /// Paths that a transfer failed to bring somewhere: not sent ahead any more.
     unlucky: BTreeSet<PathId>,
     endings: Vec<(JobId, Ending)>,
@@ -115,6 +117,7 @@ impl Scheduler {
             sent_ahead: Table::filled(work.jobs.len(), None),
             tries: Table::filled(work.jobs.len(), Tries::default()),
             home_failures: vec![0; work.paths.len()],
+            home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
@@ -151,7 +154,7 @@ impl Scheduler {
             if self.phase == Phase::Building {
                 self.stage_seated(out);
                 self.place(at, out);
-                self.bring_home(out);
+                self.bring_home(at, out);
             }
             // An input that turns out to be gone changes what is needed, and no event may ever follow.
             if !self.demand_changed {
@@ -162,7 +165,11 @@ impl Scheduler {
 
     /// When to be woken by `DeadlineReached` if nothing happens before.
     pub fn deadline(&self) -> Option<Time> {
-        if self.phase == Phase::Building { self.hosts.next_retry() } else { None }
+        if self.phase != Phase::Building {
+            return None;
+        }
+        let home = self.home_retry.values().copied().min();
+        self.hosts.next_retry().into_iter().chain(home).min()
     }
 
     /// Where a job stands.
