@@ -7,7 +7,7 @@ coordinate_from() {
     [[ ,$E2E_SUITES, == *,$1,* ]] || skip "E2E_SUITES does not name $1"
     lab coordinator --suite "$1"
     cp "$E2E_BINARY" "$repo/fixtures/e2e.nix" "$LAB_SHARED/"
-    sed -E '/builder[456] /d' "$LAB_MACHINES" | sed 's|[^ ]*/key |/root/.ssh/id_ed25519 |' >"$LAB_SHARED/machines"
+    sed -E '/builder[4567] /d' "$LAB_MACHINES" | sed 's|[^ ]*/key |/root/.ssh/id_ed25519 |' >"$LAB_SHARED/machines"
     status=0
     on_host home /shared/drvdispatch build -f /shared/e2e.nix -A small --argstr salt "$salt" \
         --builders @/shared/machines --print-out-paths --out-link /root/result >out 2>err || status=$?
