@@ -66,7 +66,7 @@ struct PlannedJob {
 /// There is nothing to plan for.
 pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let options = args.what.eval_options();
-    let mut say = |line: &str| eprintln!("{line}");
+    let mut say = |line: &str| super::tell!("{line}");
     let setup = Setup::new(&args.place, &options, &mut say)?;
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let prepared = match bare {
@@ -78,7 +78,7 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
         let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
         super::put(&format!("{json}\n"), "the plan")
     } else {
-        plan.unreachable.iter().for_each(|text| eprintln!("warning: {text}"));
+        plan.unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
         super::put(&text(&plan), "the plan")
     }
 }

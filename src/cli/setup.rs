@@ -37,8 +37,11 @@ impl Setup {
         let machines = parse_machines(builders, &config.system, &mut |path| std::fs::read_to_string(path))?;
         machines.warnings.iter().for_each(|w| warn(&format!("warning: {w}")));
         if let (true, [missing, ..]) = (place.builders.is_some(), machines.missing.as_slice()) {
-            let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(CliError::Io { what: format!("--builders: {}", missing.display()), cause });
+            return Err(CliError::Usage(format!(
+                "--builders names the machines file '{}', but there is no such file; write @ and the path of one, \
+                 or a list of builders as in nix.conf",
+                missing.display()
+            )));
         }
         let processors =
             std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
