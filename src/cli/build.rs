@@ -116,7 +116,8 @@ fn with_runtime(
 ) -> Result<u8, CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
-    let setup = Setup::new(&args.place, &options, &mut say)?;
+    let mut setup = Setup::new(&args.place, &options, &mut say)?;
+    setup.ask_home()?;
     if args.how.dry_run {
         let prepared = prepare::load(&setup, &args.what, &mut say)?;
         outcome::print_missing(&prepared);
@@ -135,6 +136,7 @@ fn with_runtime(
         interrupts,
         limits: args.how.limits(&setup),
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
+        imports: setup.imports.clone(),
     };
     dispatch(args, &setup, prepared, crew, means)
 }
@@ -149,6 +151,7 @@ fn dispatch(
     args.results.check_links(&prepared)?;
     let work = std::mem::take(&mut prepared.work);
     let eligible = setup.eligible(&work)?;
+    setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
     let estimates = cost::estimate(&work);
     let policy = Policy {
         keep_going: args.how.keep_going || setup.config.keep_going,
@@ -166,8 +169,10 @@ fn dispatch(
         policy: serde_json::to_value(&policy).unwrap_or_default(),
     });
     let classes = setup.classes(&work, &eligible);
-    let mut scheduler = Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible, policy);
-    let (mut world, logs) = crew.into_world(Arc::new(work), Arc::new(setup.mux()?), means);
+    let mut scheduler =
+        Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible.clone(), policy);
+    let mux = Arc::new(setup.mux()?);
+    let (mut world, logs) = crew.into_world(Arc::new(work), eligible, mux, means);
     let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();

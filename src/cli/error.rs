@@ -35,6 +35,14 @@ pub enum CliError {
         /// What is wrong with it.
         cause: ShowError,
     },
+    /// This machine would have to build alone what it cannot.
+    #[error("{lack}; other hosts are of no use: {why}")]
+    Alone {
+        /// What of it, and why not.
+        lack: String,
+        /// Why other hosts are of no use.
+        why: String,
+    },
     /// ssh's options.
     #[error(transparent)]
     Link(#[from] crate::dispatch::link::LinkError),

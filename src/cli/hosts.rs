@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::args::Where;
 use super::error::CliError;
 use super::setup::Setup;
-use crate::dispatch::{Access, EvalOptions, Trouble};
+use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
 use crate::fleet::{Host, HostId};
 use crate::nix::wire::Trust;
 
@@ -105,15 +105,16 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
             scope.spawn(move || check(&access, timeout))
         };
         let threads: Vec<_> = hosts.iter().map(ask).collect();
-        let gone = || Trouble { passing: true, text: "the check itself failed".to_owned() };
+        let gone = || Trouble::passing("the check itself failed");
         threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(gone()))).collect()
     });
-    let (mut good, mut text) = (true, String::new());
-    for ((_, host), answer) in hosts.iter().zip(&answers) {
+    let objection = objection(setup);
+    let (mut good, mut text) = (objection.is_none(), String::new());
+    for (&(_, host), answer) in hosts.iter().zip(&answers) {
         let name = &host.name;
         match answer {
             Ok(answer) => {
-                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots, name == "local"));
+                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots));
             }
             Err(trouble) => {
                 good = false;
@@ -122,6 +123,9 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
                 let _ = writeln!(text, "{name}: cannot be used: {why}");
             }
         }
+    }
+    if let Some(why) = objection {
+        let _ = writeln!(text, "no host but local can be used: {why}");
     }
     super::put(&text, "the hosts")?;
     Ok(good)
@@ -139,15 +143,17 @@ fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> 
     })
 }
 
-fn praise(answer: &Answer, slots: u32, local: bool) -> String {
-    let trust = match (answer.trust, local) {
-        (Trust::Trusted, _) => "trusts this user",
-        (Trust::Unknown, _) => "does not say whether it trusts this user",
-        (Trust::Untrusted, true) => {
-            "does not trust this user: results of other hosts need signatures, or add \
-             `extra-trusted-users` to /etc/nix/nix.conf"
-        }
-        (Trust::Untrusted, false) => "does not trust this user",
+/// Why this machine's answer makes the other hosts useless, if there are any and it does.
+fn objection(setup: &Setup) -> Option<String> {
+    let imports = Imports::of(setup.access[HostId::HOME].home_trust().ok()?, &setup.config);
+    imports.objection().filter(|_| setup.fleet.has_builders())
+}
+
+fn praise(answer: &Answer, slots: u32) -> String {
+    let trust = match answer.trust {
+        Trust::Trusted => "trusts this user",
+        Trust::Unknown => "does not say whether it trusts this user",
+        Trust::Untrusted => "does not trust this user",
     };
     let slots = if slots == 0 { ", builds nothing (0 slots)" } else { "" };
     let ms = answer.took.as_millis();

@@ -106,7 +106,10 @@ pub fn missing_work(graph: &Graph, roots: &[Root], home: &Access) -> Result<Load
         // A derivation refers to its inputs, so this keeps the whole graph, and the sources with it.
         session.client.add_temp_root(root.drv.as_str())?;
     }
+    // Which includes asking the substituters.
+    session.client.get_mut().set_patience(Some(home.patience().fetching));
     let answer = session.client.query_missing(&targets)?;
+    session.client.get_mut().set_patience(Some(home.patience().asking));
     let (lost, unknown): (Vec<String>, Vec<String>) =
         answer.unknown.into_iter().partition(|p| p.ends_with(".drv"));
     if let Some(drv) = lost.into_iter().next() {

@@ -148,6 +148,17 @@ impl Fleet {
         Ok(Fleet { hosts, machines: kept, local: chosen[0], pins })
     }
 
+    /// Whether any host but this machine builds.
+    pub fn has_builders(&self) -> bool {
+        self.hosts.iter().any(|(id, host)| id != HostId::HOME && host.slots > 0)
+    }
+
+    /// Lets nothing but this machine build.
+    pub fn retire_builders(&mut self) {
+        let builders = self.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME);
+        builders.for_each(|(_, host)| host.slots = 0);
+    }
+
     /// Whether `host` can build the derivation called `name`, for `system`, requiring `features`.
     ///
     /// # Errors
