@@ -6,16 +6,17 @@
 //! substituted is asked of the destination's own daemon. The scheduler decided what goes where; here
 //! it is only carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::build::Roots;
 use super::mux::Mux;
@@ -36,6 +37,9 @@ const COPIES_PER_HOST: usize = 4;
 /// From so many bytes on, as far as is known beforehand, a batch is worth a `nix copy`: about a second
 /// of a fast link, where its processes take a fifth of one.
 const WORTH_NIX_COPY: u64 = 64 << 20;
+
+/// How long the end of a run waits for connections that are still being made.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 type Way = (Source, HostId);
 
@@ -71,11 +75,20 @@ pub(super) struct Stager {
     carrier: Arc<Carrier>,
     waiting: BTreeMap<Way, Vec<Parcel>>,
     active: Vec<Way>,
+    /// Hosts to which a first connection was or is being made.
+    warmed: BTreeSet<HostId>,
+    warming: Vec<JoinHandle<()>>,
 }
 
 impl Stager {
     pub fn new(carrier: Carrier) -> Self {
-        Self { carrier: Arc::new(carrier), waiting: BTreeMap::new(), active: Vec::new() }
+        Self {
+            carrier: Arc::new(carrier),
+            waiting: BTreeMap::new(),
+            active: Vec::new(),
+            warmed: BTreeSet::new(),
+            warming: Vec::new(),
+        }
     }
 
     /// Takes an order.
@@ -84,8 +97,19 @@ impl Stager {
         self.pump();
     }
 
+    /// Connects ahead of the transfers that are to come from a host that builds: while it does, nobody
+    /// waits for the handshake.
+    pub fn warm(&mut self, host: HostId) {
+        if self.warmed.insert(host) {
+            let carrier = Arc::clone(&self.carrier);
+            self.warming.retain(|task| !task.is_finished());
+            self.warming.push(self.carrier.runtime.spawn_blocking(move || carrier.porters.warm(host)));
+        }
+    }
+
     /// Forgets what waits to go to or from a lost host and ends what is under way.
     pub fn forget(&mut self, host: HostId) {
+        self.warmed.remove(&host);
         self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
         self.carrier.porters.cut(host);
         self.doubt(host);
@@ -145,6 +169,20 @@ impl Stager {
             self.waiting.insert(way, rest);
         }
         waiting
+    }
+}
+
+impl Drop for Stager {
+    /// A run may be over before its connections are: they are to be closed and their sockets removed
+    /// as all others are. One that hangs is left to the end of this process.
+    fn drop(&mut self) {
+        let warming = std::mem::take(&mut self.warming);
+        let all = async {
+            for task in warming {
+                let _ = task.await;
+            }
+        };
+        let _ = self.carrier.runtime.block_on(async { tokio::time::timeout(WARM_UP, all).await });
     }
 }
 
