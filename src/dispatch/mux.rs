@@ -126,6 +126,16 @@ impl Mux {
     }
 }
 
+impl Drop for Mux {
+    /// All of them end at the same time.
+    fn drop(&mut self) {
+        for (_, entry) in self.hosts.iter_mut() {
+            let master = entry.master.get_mut().unwrap_or_else(PoisonError::into_inner);
+            master.iter_mut().for_each(Master::begin_close);
+        }
+    }
+}
+
 fn alias(host: HostId) -> String {
     format!("drvdispatch-{}", host.0)
 }
