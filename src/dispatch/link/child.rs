@@ -23,6 +23,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const LOOK_FIRST: Duration = Duration::from_micros(250);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Bytes of a pipe to or from a child, where that can be chosen.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PIPE: usize = 256 << 10;
+
 /// The last of a command's stderr. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tail(Arc<Mutex<Vec<u8>>>);
@@ -144,11 +148,24 @@ pub(super) fn spawn(command: &mut Command, kind: Kind) -> io::Result<ChildStream
     let started = tail.collect(stderr).and_then(|ended| {
         rustix::io::ioctl_fionbio(&stdin, true)?;
         rustix::io::ioctl_fionbio(&stdout, true)?;
+        enlarge(&stdin);
+        enlarge(&stdout);
         Ok(ended)
     });
     let stderr_ended = started.inspect_err(|_| child.end())?;
     let interrupt = Interrupt::new(End::Child { wake: waker, child: child.clone() });
     Ok(ChildStream { stdin: Some(stdin), stdout, wake, interrupt, child, tail, stderr_ended, kind })
+}
+
+/// Whole NARs pass through: the larger the pipe, the less often both sides wake each other. Well below the
+/// most that a user may have (64 MiB over all pipes, after which new ones are tiny).
+fn enlarge(pipe: impl AsFd) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, PIPE) {
+        tracing::debug!(%error, "a pipe keeps its size");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = pipe;
 }
 
 impl ChildStream {
