@@ -35,7 +35,11 @@
             done
             installShellCompletion drvdispatch.{bash,fish,zsh}
             $out/bin/drvdispatch man > drvdispatch.1
-            installManPage drvdispatch.1
+            for command in build plan hosts; do
+              $out/bin/drvdispatch man $command > drvdispatch-$command.1
+            done
+            $out/bin/drvdispatch man hosts check > drvdispatch-hosts-check.1
+            installManPage drvdispatch*.1
           '';
           meta = {
             inherit (cargo.package) description;

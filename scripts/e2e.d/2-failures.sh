@@ -72,6 +72,9 @@ check_own_failures_are_1() {
     run build --graph half.json /nix/store/00000000000000000000000000000000-x.drv
     expect_status 1
     expect err 'half.json'
+    run plan --graph "$repo/fixtures/e2e.nix"
+    expect_status 1
+    expect err 'nix derivation show -r'
     build one --on nobody
     expect_status 1
     expect err "nobody"

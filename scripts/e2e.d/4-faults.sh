@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2034  # variables are shared with run-one
+# shellcheck disable=SC2154,SC2034,SC2016  # variables are shared with run-one; the last is about what hosts expand
 # Hosts that cannot be used, or are lost; builder6 is the one to break. Sourced by run-one.
 
 # The run has said in exactly one line that HOST is out of it, with a word of the remedy.
@@ -104,11 +104,56 @@ check_killed_connections_in_the_middle() {
     lab start builder6
 }
 
-check_cut_link_in_the_middle() {
-    during lab cut builder6
+# Cuts the link of builder6 and waits for that to be noticed: 10 to 12 s, as link/ssh2_carrier.rs says.
+cut_and_watch() {
+    local began
+    lab cut builder6
+    began=$EPOCHREALTIME
+    wait_until 15 grep -qE 'lost [a-z@]*builder6' err
+    say "noticed after $(awk "BEGIN { print $EPOCHREALTIME - $began }") s"
+}
+
+mend_builder6() {
     lab heal builder6
+    lab rate builder6 off
     lab kill builder6
     lab start builder6
+}
+
+check_cut_link_in_the_middle() {
+    during cut_and_watch
+    mend_builder6
+}
+
+# As before, over an OpenSSH process: libssh2 knows no jump hosts.
+check_cut_link_behind_a_jump_host() {
+    awk '{ print } $1 == "Host" && $2 == "builder6" { print "  ProxyJump builder1" }' "$LAB_SSH_CONFIG" >ssh_config
+    export NIX_SSHOPTS="-F $work/ssh_config"
+    during cut_and_watch
+    mend_builder6
+}
+
+# A daemon that hangs in the middle of a transfer, at the end of a link that lives.
+check_daemon_that_hangs_in_a_transfer() {
+    local pid
+    machines broken builder6
+    lab rate builder6 20
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A big --argstr salt "$salt" \
+        --builders "@$work/broken" --not-on local >out 2>err &
+    pid=$!
+    # The 30 MB take 12 s once they begin to move. Beside those of the two slots, which may have written
+    # as much, the daemon that sends them is the newest.
+    wait_until 30 on_host builder6 bash -c '[[ $(pgrep -c nix-daemon) == 3 ]] &&
+        [[ $(awk "/^wchar/ { print \$2 }" "/proc/$(pgrep -n nix-daemon)/io") -gt 1000000 ]]'
+    on_host builder6 pkill -STOP nix-daemon
+    status=0
+    wait "$pid" || status=$?
+    cat err
+    mend_builder6
+    expect_status 0
+    closure_is_valid result
+    expect err 'lost [a-z@]*builder6: copying .*no byte in either direction for 60 s'
+    expect err 'builder6 is back'
 }
 
 check_host_comes_back() {

@@ -12,28 +12,30 @@ use crate::fleet::FleetOptions;
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "What to build")]
 pub struct What {
-    /// Flake references, attributes of --file, or .drv paths; any may end in ^OUTPUTS
+    /// Flake references, attributes of --file or --expr, or paths of .drv files; any may end in ^OUTPUT,…
+    /// or ^*. None: the flake in this directory, or all of --file or --expr
     #[arg(value_name = "INSTALLABLE")]
     pub installables: Vec<String>,
-    /// Read attributes from this Nix file
+    /// Take attributes of this Nix file instead of flakes
     #[arg(short, long, value_name = "FILE", conflicts_with = "expr")]
     pub file: Option<String>,
-    /// Build this attribute of --file or --expr
+    /// Build this attribute of --file or --expr; may be repeated
     #[arg(short = 'A', long = "attr", value_name = "ATTR")]
     pub attrs: Vec<String>,
-    /// Read attributes from this Nix expression
+    /// Take attributes of this Nix expression instead of flakes
     #[arg(long, value_name = "NIX")]
     pub expr: Option<String>,
-    /// Take the graph from the JSON of `nix derivation show -r` (`-` for stdin) instead of evaluating
-    #[arg(long, value_name = "JSON")]
+    /// Take the derivations from this file (`-` for stdin), which `nix derivation show -r` has printed,
+    /// instead of asking Nix; without INSTALLABLE, all that no other needs are built
+    #[arg(long, value_name = "FILE")]
     pub graph: Option<PathBuf>,
-    /// Let the evaluation see the environment
+    /// Let the evaluation see the environment and files that are not tracked
     #[arg(long)]
     pub impure: bool,
     /// Replace a flake input
     #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], action = clap::ArgAction::Append)]
     pub override_input: Vec<String>,
-    /// Set a Nix setting
+    /// Override a setting of nix.conf
     #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
     pub option: Vec<String>,
     /// Pass a Nix expression as a function argument
@@ -48,35 +50,38 @@ pub struct What {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Where to build")]
 pub struct Where {
-    /// Builders in place of Nix's own setting: a list as in nix.conf, or @FILE
+    /// Builders in place of those of nix.conf: @FILE names a machines file, anything else is one (`;`
+    /// ends a line), '' is none
     #[arg(long, value_name = "BUILDERS")]
     pub builders: Option<String>,
-    /// Use only these hosts: names or globs, `local` for this machine
+    /// Use only these hosts: names as `drvdispatch hosts` shows them, or globs (also over user@host and
+    /// host:port); `local` is this machine
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     pub on: Vec<String>,
-    /// Do not use these hosts
+    /// Do not use these hosts; counts more than --on
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     pub not_on: Vec<String>,
     /// Use only this machine
     #[arg(long, conflicts_with_all = ["on", "not_on"])]
     pub local_only: bool,
-    /// Build derivations whose name matches the glob on this host only
-    #[arg(long, value_name = "PATTERN=HOST", value_parser = pair::<String>)]
+    /// Build derivations whose name matches the glob on this host only; may be repeated, the first that
+    /// matches counts
+    #[arg(long, value_name = "PATTERN=HOST", value_parser = pin)]
     pub pin: Vec<(String, String)>,
-    /// Slots of a host: jobs at a time
-    #[arg(long, value_name = "HOST=N", value_parser = pair::<u32>)]
+    /// Slots of a host, that is, builds at a time; may be repeated
+    #[arg(long, value_name = "HOST=N", value_parser = slots)]
     pub jobs: Vec<(String, u32)>,
-    /// Speed of a host, where 1 is an ordinary one
-    #[arg(long, value_name = "HOST=F", value_parser = pair::<f64>)]
+    /// Speed of a host, where 1 is an ordinary one; may be repeated
+    #[arg(long, value_name = "HOST=F", value_parser = speed)]
     pub speed: Vec<(String, f64)>,
-    /// Slots of this machine (`auto`: one per processor; 0: build nothing here)
-    #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs)]
+    /// Slots of this machine (`auto`: one per processor; 0: build nothing here), as --jobs local=N
+    #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs, allow_negative_numbers = true)]
     pub max_jobs: Option<MaxJobs>,
-    /// Cores for each build; 0 for all of a host's
-    #[arg(long, value_name = "N")]
+    /// Cores for each build; 0: all that its host has
+    #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
     pub cores: Option<u32>,
-    /// Seconds that connecting to a host may take
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds that connecting to a host may take; 0: what ssh is configured to, or 10
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub connect_timeout: Option<u64>,
 }
 
@@ -93,19 +98,48 @@ fn max_jobs(text: &str) -> Result<MaxJobs, String> {
     if text == "auto" {
         return Ok(MaxJobs::Auto);
     }
-    text.parse().map(MaxJobs::Number).map_err(|_| "not a number, nor 'auto'".to_owned())
+    text.parse()
+        .map(MaxJobs::Number)
+        .map_err(|_| "it is neither a number of jobs (a whole number from 0 on) nor 'auto'".to_owned())
 }
 
-fn pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
-where
-    T::Err: std::fmt::Display,
-{
-    // The last '=': a glob may contain one, a host or a number does not.
-    let (left, right) = text.rsplit_once('=').ok_or("there is no '=' in it")?;
-    if left.is_empty() {
-        return Err("there is nothing before the '='".to_owned());
+/// A length of time.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is no number of seconds (a whole number from 0 on)".to_owned())
+}
+
+fn cores(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "it is no number of cores (a whole number from 0 on)".to_owned())
+}
+
+/// `PATTERN=HOST`.
+fn pin(text: &str) -> Result<(String, String), String> {
+    let (pattern, host) = pair(text, "PATTERN=HOST, such as 'linux-*=builder1'")?;
+    Ok((pattern.to_owned(), host.to_owned()))
+}
+
+/// `HOST=N`.
+fn slots(text: &str) -> Result<(String, u32), String> {
+    let (host, slots) = pair(text, "HOST=N, such as builder1=4")?;
+    let slots =
+        slots.parse().map_err(|_| format!("'{slots}' is no number of jobs (a whole number from 0 on)"))?;
+    Ok((host.to_owned(), slots))
+}
+
+/// `HOST=F`.
+fn speed(text: &str) -> Result<(String, f64), String> {
+    let (host, speed) = pair(text, "HOST=F, such as builder1=2.5")?;
+    let number = speed.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    let number = number.ok_or_else(|| format!("'{speed}' is no speed (a number above 0)"))?;
+    Ok((host.to_owned(), number))
+}
+
+/// Both sides of the last '=': a glob may contain one, a host or a number does not.
+fn pair<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
+    match text.rsplit_once('=') {
+        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left, right)),
+        _ => Err(format!("it should be {form}")),
     }
-    right.parse().map(|value| (left.to_owned(), value)).map_err(|e| format!("'{right}': {e}"))
 }
 
 fn pairs(flat: &[String]) -> Vec<(String, String)> {
@@ -154,7 +188,7 @@ impl Where {
 
     /// How long connecting to a host may take.
     pub fn connect_timeout(&self, nix: u64) -> Option<Duration> {
-        self.connect_timeout.or((nix > 0).then_some(nix)).map(Duration::from_secs)
+        self.connect_timeout.or(Some(nix)).filter(|s| *s > 0).map(Duration::from_secs)
     }
 }
 
@@ -164,9 +198,22 @@ mod tests {
 
     #[test]
     fn pairs_are_cut_at_the_last_equals_sign() {
-        assert_eq!(pair::<u32>("h=3"), Ok(("h".into(), 3)));
-        assert_eq!(pair::<String>("a=b*=h"), Ok(("a=b*".into(), "h".into())));
-        assert!(pair::<u32>("h").is_err() && pair::<u32>("=3").is_err() && pair::<u32>("h=x").is_err());
+        assert_eq!(slots("h=3"), Ok(("h".into(), 3)));
+        assert_eq!(speed("h=.5"), Ok(("h".into(), 0.5)));
+        assert_eq!(pin("a=b*=h"), Ok(("a=b*".into(), "h".into())));
+        for wrong in ["h", "=3", "h=", "h=x", "h=-1", "h=nan", ""] {
+            assert!(slots(wrong).is_err() && speed(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(slots("h=x").unwrap_err(), "'x' is no number of jobs (a whole number from 0 on)");
+    }
+
+    #[test]
+    fn no_connect_timeout_is_left_to_ssh() {
+        let timeout = |given, nix| Where { connect_timeout: given, ..Where::default() }.connect_timeout(nix);
+        assert_eq!(timeout(None, 0), None);
+        assert_eq!(timeout(None, 5), Some(Duration::from_secs(5)));
+        assert_eq!(timeout(Some(3), 5), Some(Duration::from_secs(3)));
+        assert_eq!(timeout(Some(0), 5), None);
     }
 
     #[test]

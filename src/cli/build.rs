@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use crossbeam::channel::Receiver;
 
-use super::args::{What, Where};
+use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
 use super::outcome::{self, Results};
 use super::prepare::{self, Prepared};
@@ -25,6 +25,10 @@ use crate::sched::{Policy, Scheduler};
 
 /// Build derivations on several machines at once
 #[derive(Args, Debug, Clone)]
+#[command(after_help = "\
+Exit codes: 0 everything was built; 100 a build failed, 101 it timed out, 102 an output has another hash than
+promised, 104 it is not deterministic (or-combined under --keep-going); 1 anything else, such as an error in an
+argument or in the evaluation, or no host that can go on; 130 interrupted.")]
 pub struct BuildArgs {
     #[command(flatten)]
     what: What,
@@ -42,22 +46,22 @@ struct How {
     /// Go on with what does not depend on a failed build
     #[arg(short, long)]
     keep_going: bool,
-    /// Leave the build directories of failed builds, on the hosts where they failed
+    /// Leave the build directories of failed builds where they are, on the hosts where they failed
     #[arg(short = 'K', long)]
     keep_failed: bool,
-    /// End a build after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// End a build after so many seconds; 0: never
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<u64>,
-    /// End a build that prints nothing for so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// End a build that prints nothing for so many seconds; 0: never
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     max_silent_time: Option<u64>,
-    /// Only say what would be built and fetched
+    /// Only say what would be built and fetched (`drvdispatch plan` says where, too)
     #[arg(long)]
     dry_run: bool,
     /// Show the build logs as they come
     #[arg(short = 'L', long)]
     print_build_logs: bool,
-    /// Show failures and results only
+    /// Show failures and one line at the end only
     #[arg(long)]
     quiet: bool,
 }
@@ -111,8 +115,9 @@ fn with_runtime(
     interrupts: Receiver<()>,
 ) -> Result<u8, CliError> {
     let options = args.what.eval_options();
-    let mut say = |line: &str| eprintln!("{line}");
-    let setup = Setup::new(&args.place, &options, &mut say)?;
+    let mut say = |line: &str| super::tell!("{line}");
+    let mut setup = Setup::new(&args.place, &options, &mut say)?;
+    setup.ask_home()?;
     if args.how.dry_run {
         let prepared = prepare::load(&setup, &args.what, &mut say)?;
         outcome::print_missing(&prepared);
@@ -131,6 +136,7 @@ fn with_runtime(
         interrupts,
         limits: args.how.limits(&setup),
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
+        imports: setup.imports.clone(),
     };
     dispatch(args, &setup, prepared, crew, means)
 }
@@ -145,6 +151,7 @@ fn dispatch(
     args.results.check_links(&prepared)?;
     let work = std::mem::take(&mut prepared.work);
     let eligible = setup.eligible(&work)?;
+    setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
     let estimates = cost::estimate(&work);
     let policy = Policy {
         keep_going: args.how.keep_going || setup.config.keep_going,
@@ -162,10 +169,11 @@ fn dispatch(
         policy: serde_json::to_value(&policy).unwrap_or_default(),
     });
     let classes = setup.classes(&work, &eligible);
-    let mut scheduler = Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible, policy);
-    let (mut world, logs) = crew.into_world(Arc::new(work), Arc::new(setup.mux()?), means);
-    let runs = RunsDir::of_user();
-    let mut watcher = Watcher::begin(runs.as_ref().ok(), &header, Some(args.how.view()));
+    let mut scheduler =
+        Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible.clone(), policy);
+    let mux = Arc::new(setup.mux()?);
+    let (mut world, logs) = crew.into_world(Arc::new(work), eligible, mux, means);
+    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);

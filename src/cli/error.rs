@@ -2,7 +2,7 @@
 
 use crate::dispatch::{EvalError, LoadError, NixError};
 use crate::fleet::{FleetError, NoHost};
-use crate::nix::MachinesError;
+use crate::nix::{MachinesError, ShowError};
 use crate::run::Failure;
 use crate::sched::{Ending, Verdict};
 
@@ -27,6 +27,22 @@ pub enum CliError {
     /// Derivations that nobody can build.
     #[error("{}", no_host(.0))]
     NoHost(Vec<NoHost>),
+    /// The file of `--graph`.
+    #[error("{from}: {cause}; --graph takes what `nix derivation show -r` prints, and this is not that")]
+    Graph {
+        /// The file.
+        from: String,
+        /// What is wrong with it.
+        cause: ShowError,
+    },
+    /// This machine would have to build alone what it cannot.
+    #[error("{lack}; other hosts are of no use: {why}")]
+    Alone {
+        /// What of it, and why not.
+        lack: String,
+        /// Why other hosts are of no use.
+        why: String,
+    },
     /// ssh's options.
     #[error(transparent)]
     Link(#[from] crate::dispatch::link::LinkError),

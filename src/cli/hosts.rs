@@ -9,9 +9,8 @@ use clap::{Args, Subcommand};
 use super::args::Where;
 use super::error::CliError;
 use super::setup::Setup;
-use crate::base::Table;
-use crate::dispatch::{Access, EvalOptions, Trouble};
-use crate::fleet::HostId;
+use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
+use crate::fleet::{Host, HostId};
 use crate::nix::wire::Trust;
 
 /// Show the fleet as a run would see it
@@ -27,6 +26,9 @@ pub struct HostsArgs {
 #[derive(Subcommand, Debug)]
 enum HostsVerb {
     /// Connect to each host and say whether it can be used, and what to do if not
+    #[command(
+        after_help = "Exit codes: 0 all hosts can be used; 1 some cannot, or the fleet cannot be worked out."
+    )]
     Check {
         #[command(flatten)]
         place: Box<Where>,
@@ -42,7 +44,10 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         Some(HostsVerb::Check { place }) => (true, place.as_ref()),
         None => (false, &args.place),
     };
-    let setup = Setup::new(place, &EvalOptions::default(), &mut |line| eprintln!("{line}"))?;
+    let setup = Setup::new(place, &EvalOptions::default(), &mut |line| super::tell!("{line}"))?;
+    if chosen(&setup).next().is_none() {
+        return Err(CliError::Usage("these options leave no host; drop --not-on or --on".to_owned()));
+    }
     if check {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
         return Ok(u8::from(!check_all(&setup, timeout)?));
@@ -53,7 +58,7 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
 
 fn table(setup: &Setup) -> String {
     let mut rows = vec![["host", "slots", "speed", "systems", "features"].map(str::to_owned)];
-    for host in setup.fleet.hosts.rows() {
+    for (_, host) in chosen(setup) {
         let mandatory =
             |x: &String| if host.mandatory.contains(x) { format!("{x} (mandatory)") } else { x.clone() };
         let features: Vec<String> = host.features.iter().map(mandatory).collect();
@@ -66,6 +71,11 @@ fn table(setup: &Setup) -> String {
         ]);
     }
     columns(&rows)
+}
+
+/// The hosts of the run; this machine only if it is to build.
+fn chosen(setup: &Setup) -> impl Iterator<Item = (HostId, &Host)> {
+    setup.fleet.hosts.iter().filter(|(id, _)| *id != HostId::HOME || setup.fleet.local)
 }
 
 /// Rows in columns; the last one is as wide as it likes.
@@ -88,22 +98,23 @@ struct Answer {
 }
 
 fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError> {
-    let access: &Table<HostId, Arc<Access>> = &setup.access;
+    let hosts: Vec<(HostId, &Host)> = chosen(setup).collect();
     let answers: Vec<Result<Answer, Trouble>> = std::thread::scope(|scope| {
-        let ask = |access: &Arc<Access>| {
-            let access = Arc::clone(access);
+        let ask = |(id, _): &(HostId, &Host)| {
+            let access = Arc::clone(&setup.access[*id]);
             scope.spawn(move || check(&access, timeout))
         };
-        let threads: Vec<_> = access.rows().iter().map(ask).collect();
-        let gone = || Trouble { passing: true, text: "the check itself failed".to_owned() };
+        let threads: Vec<_> = hosts.iter().map(ask).collect();
+        let gone = || Trouble::passing("the check itself failed");
         threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(gone()))).collect()
     });
-    let (mut good, mut text) = (true, String::new());
-    for (host, answer) in setup.fleet.hosts.rows().iter().zip(&answers) {
+    let objection = objection(setup);
+    let (mut good, mut text) = (objection.is_none(), String::new());
+    for (&(_, host), answer) in hosts.iter().zip(&answers) {
         let name = &host.name;
         match answer {
             Ok(answer) => {
-                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots, name == "local"));
+                let _ = writeln!(text, "{name}: {}", praise(answer, host.slots));
             }
             Err(trouble) => {
                 good = false;
@@ -112,6 +123,9 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
                 let _ = writeln!(text, "{name}: cannot be used: {why}");
             }
         }
+    }
+    if let Some(why) = objection {
+        let _ = writeln!(text, "no host but local can be used: {why}");
     }
     super::put(&text, "the hosts")?;
     Ok(good)
@@ -129,15 +143,17 @@ fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> 
     })
 }
 
-fn praise(answer: &Answer, slots: u32, local: bool) -> String {
-    let trust = match (answer.trust, local) {
-        (Trust::Trusted, _) => "trusts this user",
-        (Trust::Unknown, _) => "does not say whether it trusts this user",
-        (Trust::Untrusted, true) => {
-            "does not trust this user: results of other hosts need signatures, or add \
-             `extra-trusted-users` to /etc/nix/nix.conf"
-        }
-        (Trust::Untrusted, false) => "does not trust this user",
+/// Why this machine's answer makes the other hosts useless, if there are any and it does.
+fn objection(setup: &Setup) -> Option<String> {
+    let imports = Imports::of(setup.access[HostId::HOME].home_trust().ok()?, &setup.config);
+    imports.objection().filter(|_| setup.fleet.has_builders())
+}
+
+fn praise(answer: &Answer, slots: u32) -> String {
+    let trust = match answer.trust {
+        Trust::Trusted => "trusts this user",
+        Trust::Unknown => "does not say whether it trusts this user",
+        Trust::Untrusted => "does not trust this user",
     };
     let slots = if slots == 0 { ", builds nothing (0 slots)" } else { "" };
     let ms = answer.took.as_millis();

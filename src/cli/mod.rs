@@ -2,6 +2,15 @@
 //!
 //! No logic: what a verb does is done on the floors below.
 
+/// Writes a line to stderr. If nobody reads it, there is no one to tell, and no reason to stop.
+macro_rules! tell {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($what)*);
+    }};
+}
+use tell;
+
 mod args;
 mod build;
 mod error;
@@ -43,9 +52,12 @@ enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
+    /// Print a manual page: `drvdispatch man build | man -l -`
+    Man {
+        /// The command that it is about; none for drvdispatch itself
+        #[arg(value_name = "COMMAND")]
+        of: Vec<String>,
+    },
 }
 
 /// Parses the command line and does what it says.
@@ -62,7 +74,7 @@ pub fn main() -> ExitCode {
     match run(&cli.verb) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -78,12 +90,34 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
             clap_complete::generate(*shell, &mut Cli::command(), "drvdispatch", &mut script);
             put(&String::from_utf8_lossy(&script), "the completion script").map(|()| 0)
         }
-        Verb::Man => {
-            let page = clap_mangen::Man::new(Cli::command());
-            page.render(&mut std::io::stdout()).map_err(CliError::io("writing the manual page"))?;
-            Ok(0)
-        }
+        Verb::Man { of } => put(&manual_page(of)?, "the manual page").map(|()| 0),
     }
+}
+
+/// The page of a command, in roff.
+fn manual_page(of: &[String]) -> Result<String, CliError> {
+    // There are pages for commands only, and `help` is none that anybody looks up.
+    let mut cli = Cli::command().disable_help_subcommand(true);
+    cli.build();
+    let mut command = &cli;
+    for name in of {
+        let found = command.find_subcommand(name);
+        command = found.ok_or_else(|| {
+            let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+            let whose = command.get_bin_name().unwrap_or("drvdispatch");
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            CliError::Usage(format!("{whose} has no command '{name}' to have a page; it has: {known}"))
+        })?;
+    }
+    // Named as it is looked up: `man drvdispatch-hosts-check`.
+    let name = command.get_display_name().unwrap_or("drvdispatch").to_owned();
+    let mut page = Vec::new();
+    let page_of = command.clone().version(env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(page_of)
+        .title(name)
+        .render(&mut page)
+        .map_err(CliError::io("writing the manual page"))?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// Writes to stdout; `what` is for the error. That nobody reads to the end (`| head`) is none.
@@ -110,5 +144,22 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_page_under_its_own_name() {
+        let page = |of: &str| manual_page(&of.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        for (of, title) in [
+            ("", "drvdispatch"),
+            ("build", "drvdispatch-build"),
+            ("plan", "drvdispatch-plan"),
+            ("hosts", "drvdispatch-hosts"),
+            ("hosts check", "drvdispatch-hosts-check"),
+        ] {
+            let page = page(of).unwrap();
+            assert!(page.contains(&format!("\n.TH {title} 1")), "{of}: {page}");
+            assert!(!page.contains("help(1)"), "{of} refers to a page that is not there: {page}");
+        }
+        insta::assert_snapshot!(page("hosts bogus").unwrap_err().to_string(), @r"drvdispatch hosts has no command 'bogus' to have a page; it has: check");
     }
 }

@@ -1,7 +1,6 @@
 //! What is left when a run is over: links, paths, JSON on stdout; summary and endings on stderr.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -81,24 +80,23 @@ impl Results {
         let unbuilt = |r: Requested| crate::report::BuildResult {
             drv_path: r.drv,
             outputs: r.outputs,
-            start_time: None,
-            stop_time: None,
+            ..Default::default()
         };
         let results: Vec<_> = requested(&prepared.roots).into_iter().map(unbuilt).collect();
         self.print(&prepared.roots, &results)
     }
 
     fn print(&self, roots: &[Root], results: &[crate::report::BuildResult]) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        let written = if self.json {
-            write_json(results, &mut out)
+        let text = if self.json {
+            let mut json = Vec::new();
+            write_json(results, &mut json).map_err(CliError::io("writing the results"))?;
+            String::from_utf8_lossy(&json).into_owned()
         } else if self.print_out_paths {
-            let paths = roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| path);
-            paths.into_iter().try_for_each(|path| writeln!(out, "{path}")).and_then(|()| out.flush())
+            roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| format!("{path}\n")).collect()
         } else {
-            Ok(())
+            return Ok(());
         };
-        written.map_err(CliError::io("writing the results to stdout"))
+        super::put(&text, "the results")
     }
 }
 
@@ -166,14 +164,14 @@ fn make_link(prepared: &mut Prepared, link: &Path, path: &str) -> Result<(), Cli
 pub fn print_missing(prepared: &Prepared) {
     let work = &prepared.work;
     if !work.jobs.is_empty() {
-        eprintln!("{} will be built:", plural(work.jobs.len(), "derivation"));
-        work.jobs.rows().iter().for_each(|job| eprintln!("  {}", job.drv));
+        super::tell!("{} will be built:", plural(work.jobs.len(), "derivation"));
+        work.jobs.rows().iter().for_each(|job| super::tell!("  {}", job.drv));
     }
     let fetched: Vec<_> = work.paths.rows().iter().filter(|p| p.origin == Origin::Substituter).collect();
     if !fetched.is_empty() {
         let (what, size) = (plural(fetched.len(), "path"), bytes(prepared.download));
-        eprintln!("{what} will be fetched ({size} download):");
-        fetched.iter().for_each(|p| eprintln!("  {}", p.path));
+        super::tell!("{what} will be fetched ({size} download):");
+        fetched.iter().for_each(|p| super::tell!("  {}", p.path));
     }
 }
 
@@ -195,9 +193,9 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
     let bound = makespan_bound(&header.workload, &cost, classes);
     let summary = Summary::of(state, Some(bound));
     if quiet {
-        eprintln!("{}", summary.closing_line());
+        super::tell!("{}", summary.closing_line());
     } else {
-        eprint!("{}", summary.text());
+        super::tell!("{}", summary.text().trim_end());
     }
 }
 
@@ -205,12 +203,12 @@ pub fn print_summary(state: &RunState, classes: &[Class], quiet: bool) {
 pub fn print_endings(verdict: &Verdict, header: &Header, home: &str, interrupted: bool) {
     for (job, ending) in &verdict.endings {
         if let Ending::GivenUp { cause } = ending {
-            eprintln!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
+            super::tell!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
         }
     }
     if verdict.endings.is_empty() && !interrupted {
         for &path in &verdict.missing {
-            eprintln!("error: {} did not reach {home}", header.workload.paths[path].path);
+            super::tell!("error: {} did not reach {home}", header.workload.paths[path].path);
         }
     }
 }

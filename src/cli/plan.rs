@@ -15,6 +15,7 @@ use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
 use crate::drive::{Watch, drive};
+use crate::fleet::HostId;
 use crate::graph::{JobId, makespan_bound};
 use crate::report::plural;
 use crate::run::{Event, Expectation, Order, SlotId};
@@ -66,8 +67,11 @@ struct PlannedJob {
 /// There is nothing to plan for.
 pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let options = args.what.eval_options();
-    let mut say = |line: &str| eprintln!("{line}");
-    let setup = Setup::new(&args.place, &options, &mut say)?;
+    let mut say = |line: &str| super::tell!("{line}");
+    let mut setup = Setup::new(&args.place, &options, &mut say)?;
+    if !args.offline {
+        setup.ask_home()?;
+    }
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
@@ -78,7 +82,7 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
         let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
         super::put(&format!("{json}\n"), "the plan")
     } else {
-        plan.unreachable.iter().for_each(|text| eprintln!("warning: {text}"));
+        plan.unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
         super::put(&text(&plan), "the plan")
     }
 }
@@ -86,14 +90,15 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
 fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Plan, CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
+    setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
     let classes = setup.classes(work, &eligible);
     let estimates = cost::estimate(work);
     let medians: Table<JobId, Span> = estimates.rows().iter().map(|c| c.median).collect();
     let truth = medians.rows().iter().map(|&median| Some(median)).collect();
     let hosts = &setup.fleet.hosts;
     let mut scheduler =
-        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible, Policy::default());
-    let facts = if args.offline { None } else { Some(gather(args, setup, prepared)?) };
+        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible.clone(), Policy::default());
+    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible)?) };
     let unreachable = facts.iter().flatten().filter_map(trouble).collect();
     let mut world = match facts {
         Some(facts) => SimWorld::beginning(work, hosts, &truth, facts),
@@ -125,7 +130,12 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Plan, Cli
 }
 
 /// Asks the real hosts whether they are up and what they have.
-fn gather(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Vec<Event>, CliError> {
+fn gather(
+    args: &PlanArgs,
+    setup: &Setup,
+    prepared: &Prepared,
+    eligible: Table<JobId, Vec<HostId>>,
+) -> Result<Vec<Event>, CliError> {
     let runtime = prepare::runtime()?;
     let interrupts = listen(runtime.handle(), || ()).map_err(CliError::io("listening for signals"))?;
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
@@ -136,9 +146,10 @@ fn gather(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Vec<Eve
         interrupts,
         limits: Limits::default(),
         keep_failed: false,
+        imports: setup.imports.clone(),
     };
     let work = Arc::new(prepared.work.clone());
-    let (mut world, _logs) = crew.into_world(work, Arc::new(setup.mux()?), means);
+    let (mut world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
     let facts = world.gather();
     runtime.shutdown_background();
     Ok(facts)

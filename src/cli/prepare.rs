@@ -14,7 +14,7 @@ use crate::dispatch::{
 };
 use crate::fleet::HostId;
 use crate::graph::{Graph, Workload};
-use crate::nix::DEFAULT_STORE_DIR;
+use crate::nix::{DEFAULT_STORE_DIR, ShowError};
 
 /// What is to be done, and for whom.
 pub struct Prepared {
@@ -78,15 +78,22 @@ fn all_roots(graph: &Graph) -> Vec<Root> {
 }
 
 fn read_graph(path: &Path) -> Result<Graph, CliError> {
-    let name = path.display().to_string();
+    let stdin = path == Path::new("-");
+    let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     let mut json = Vec::new();
-    let read = if path == Path::new("-") {
+    let read = if stdin {
         std::io::stdin().lock().read_to_end(&mut json)
     } else {
         std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut json))
     };
     read.map_err(CliError::io(format!("reading the graph from {name}")))?;
-    graph_from(&json, &name).map_err(LoadError::into)
+    graph_from(&json, &name).map_err(|error| match error {
+        // What is of another form altogether; other errors are about one derivation of the right form.
+        LoadError::Show { from, cause: cause @ (ShowError::Json { .. } | ShowError::Entry { .. }) } => {
+            CliError::Graph { from, cause }
+        }
+        other => other.into(),
+    })
 }
 
 /// Every host with its slots, for the crew.

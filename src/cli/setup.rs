@@ -7,7 +7,7 @@ use super::args::Where;
 use super::error::CliError;
 use crate::base::Table;
 use crate::dispatch::link::{LocalNix, SshOptions, Target};
-use crate::dispatch::{Access, EvalOptions, Mux, NixCli};
+use crate::dispatch::{Access, EvalOptions, Imports, LoadError, Mux, NixCli};
 use crate::fleet::{Fleet, HostId};
 use crate::graph::{JobId, Power, Workload, classes};
 use crate::nix::{Machine, NixConfig, parse_machines};
@@ -23,6 +23,10 @@ pub struct Setup {
     pub fleet: Fleet,
     /// How to reach each.
     pub access: Table<HostId, Arc<Access>>,
+    /// What this machine's store takes from other hosts, once that was asked.
+    pub imports: Imports,
+    /// Why other hosts are not used, if they are not.
+    pub alone: Option<String>,
 }
 
 impl Setup {
@@ -37,8 +41,11 @@ impl Setup {
         let machines = parse_machines(builders, &config.system, &mut |path| std::fs::read_to_string(path))?;
         machines.warnings.iter().for_each(|w| warn(&format!("warning: {w}")));
         if let (true, [missing, ..]) = (place.builders.is_some(), machines.missing.as_slice()) {
-            let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(CliError::Io { what: format!("--builders: {}", missing.display()), cause });
+            return Err(CliError::Usage(format!(
+                "--builders names the machines file '{}', but there is no such file; write @ and the path of one, \
+                 or a list of builders as in nix.conf",
+                missing.display()
+            )));
         }
         let processors =
             std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
@@ -55,7 +62,29 @@ impl Setup {
                 Ok(Arc::new(access))
             })
             .collect::<Result<Table<_, _>, CliError>>()?;
-        Ok(Setup { nix, config, fleet, access })
+        Ok(Setup { nix, config, fleet, access, imports: Imports::Anything, alone: None })
+    }
+
+    /// Sees to it that this machine's Nix is to be had and takes in what other hosts build. Where it
+    /// does not, this machine is left to build alone.
+    ///
+    /// # Errors
+    /// This machine's Nix is not to be had.
+    pub fn ask_home(&mut self) -> Result<(), CliError> {
+        let trust = self.access[HostId::HOME].home_trust().map_err(LoadError::Local)?;
+        self.imports = Imports::of(trust, &self.config);
+        if let (Some(why), true) = (self.imports.objection(), self.fleet.has_builders()) {
+            self.fleet.retire_builders();
+            self.alone = Some(why);
+        }
+        Ok(())
+    }
+
+    /// Says so if a run over `work` goes without the hosts that it was meant for.
+    pub fn say_if_alone(&self, work: &Workload, say: &mut dyn FnMut(&str)) {
+        if let (Some(why), false) = (&self.alone, work.jobs.is_empty()) {
+            say(&format!("warning: building on this machine only: {why}"));
+        }
     }
 
     /// The shared connections for `nix copy`, none of them open yet.
@@ -84,7 +113,20 @@ impl Setup {
             }
             eligible.push(hosts);
         }
-        if refusals.is_empty() { Ok(eligible) } else { Err(CliError::NoHost(refusals)) }
+        match (refusals.is_empty(), &self.alone) {
+            (true, _) => Ok(eligible),
+            (false, None) => Err(CliError::NoHost(refusals)),
+            (false, Some(why)) => Err(self.too_little_alone(work, why)),
+        }
+    }
+
+    fn too_little_alone(&self, work: &Workload, why: &str) -> CliError {
+        let lack = |job: &crate::graph::Job| {
+            let lack = self.fleet.can_build(&job.name, &job.system, &job.features, HostId::HOME).err()?;
+            Some(format!("{} cannot be built here: local {lack}", job.name))
+        };
+        let lack = work.jobs.rows().iter().find_map(lack).unwrap_or_default();
+        CliError::Alone { lack, why: why.to_owned() }
     }
 
     /// The groups of jobs and hosts for the makespan bound.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::Time;
 use crate::drive::Watch;
-use crate::records::{Recorder, RunsDir};
+use crate::records::{Recorder, RunsDir, RunsError};
 use crate::report::{Reporter, RunState, View};
 use crate::run::{Event, Header, Note, Order};
 
@@ -17,9 +17,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Begins the log, in `runs` if there is such a place.
-    pub fn begin(runs: Option<&RunsDir>, header: &Arc<Header>, view: Option<Box<dyn View + Send>>) -> Self {
-        let recorder = runs.map_or_else(Recorder::off, |runs| Recorder::begin(runs, header).0);
+    /// Begins the log, in `runs` if there is such a place; if not, the view says so.
+    pub fn begin(
+        runs: &Result<RunsDir, RunsError>,
+        header: &Arc<Header>,
+        view: Option<Box<dyn View + Send>>,
+    ) -> Self {
+        let recorder = match runs {
+            Ok(runs) => Recorder::begin(runs, header).0,
+            Err(e) => Recorder::without(e),
+        };
         let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view) };
         watcher.warn(Time::ZERO);
         watcher

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use super::judge;
 use super::link::Link;
+use super::patience::Patience;
 use super::stream::Knowledge;
-use crate::base::Span;
+use super::trust::{self, Imports};
+use crate::base::{Span, Table};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Workload};
 use crate::nix::wire::{
@@ -28,6 +30,12 @@ pub(super) struct BuildContext {
     pub max_silent: u32,
     pub keep_failed: bool,
     pub mode: BuildMode,
+    /// What of the results this machine's store would take.
+    pub imports: Imports,
+    /// How long a daemon may be silent between builds.
+    pub patience: Patience,
+    /// The hosts' names.
+    pub names: Table<HostId, String>,
     known: Arc<Knowledge>,
 }
 
@@ -38,7 +46,18 @@ impl BuildContext {
     /// Options for a run over `work`.
     pub fn new(work: Arc<Workload>, known: Arc<Knowledge>) -> Self {
         let ids = work.paths.iter().map(|(id, spec)| (spec.path.clone(), id)).collect();
-        Self { work, ids, timeout: 0, max_silent: 0, keep_failed: false, mode: BuildMode::Normal, known }
+        Self {
+            work,
+            ids,
+            timeout: 0,
+            max_silent: 0,
+            keep_failed: false,
+            mode: BuildMode::Normal,
+            imports: Imports::Anything,
+            patience: Patience::default(),
+            names: Table::new(),
+            known,
+        }
     }
 
     /// What the daemon is told at the beginning of a connection, and when `cores` changes.
@@ -66,7 +85,11 @@ impl BuildContext {
     ) -> Result<Outcome, WireError> {
         self.root_inputs(client, roots, job)?;
         let began = Instant::now();
-        let result = match self.run(client, job, local, log)? {
+        // Only the user can say how long a build may be silent.
+        client.get_mut().set_patience(None);
+        let answer = self.run(client, job, local, log);
+        client.get_mut().set_patience(Some(self.patience.asking));
+        let result = match answer? {
             Ok(result) => result,
             Err(message) => return Ok(Outcome::HostFailed { fault: HostFault::Other, message }),
         };
@@ -74,7 +97,10 @@ impl BuildContext {
         if !result.status.is_success() {
             return Ok(with_wall(judge::of_result(&result), wall));
         }
-        let made = self.made(client, host, job)?;
+        let made = match self.made(client, host, job)? {
+            Ok(made) => made,
+            Err(message) => return Ok(Outcome::HostFailed { fault: HostFault::Other, message }),
+        };
         roots.lock().unwrap_or_else(PoisonError::into_inner).extend(made.iter().map(|m| m.path));
         let wall = if result.status == Status::Built { wall } else { Span::ZERO };
         let mut times = judge::times(&result);
@@ -134,11 +160,20 @@ impl BuildContext {
         Ok(())
     }
 
-    /// Sizes and references of the outputs, from the store that has them now.
-    fn made(&self, client: &mut Client<Link>, host: HostId, job: JobId) -> Result<Vec<Made>, WireError> {
+    /// Sizes and references of the outputs, from the store that has them now; or why this machine's
+    /// store would not take them.
+    fn made(
+        &self,
+        client: &mut Client<Link>,
+        host: HostId,
+        job: JobId,
+    ) -> Result<Result<Vec<Made>, String>, WireError> {
         let mut made = Vec::new();
         for &path in &self.work.jobs[job].outputs {
             let Some(info) = client.query_path_info(&self.work.paths[path].path)? else { continue };
+            if host != HostId::HOME && !self.imports.takes(&info) {
+                return Ok(Err(trust::unsigned(&self.names[host], &self.work.paths[path].path)));
+            }
             let mut refs: Vec<PathId> = info
                 .references
                 .iter()
@@ -149,7 +184,7 @@ impl BuildContext {
             made.push(Made { path, size: info.nar_size, refs });
             self.known.learn(host, &self.work.paths[path].path, info);
         }
-        Ok(made)
+        Ok(Ok(made))
     }
 }
 

@@ -19,14 +19,12 @@ use super::session::Access;
 use super::slot::{Shared, SlotWorker, Task};
 use super::stream::Knowledge;
 use super::transfer::{Carrier, Stager};
+use super::trust::Imports;
 use super::world::{HostHandle, HostState, Inbox, RealWorld, Slot};
 use crate::base::{Id, Table};
 use crate::fleet::HostId;
-use crate::graph::Workload;
+use crate::graph::{JobId, Workload};
 use crate::run::SlotId;
-
-/// How long hosts that do not answer hold up a run that is otherwise ready.
-const GATHER: Duration = Duration::from_millis(1500);
 
 /// Threads that are connecting or connected.
 pub struct Crew {
@@ -50,6 +48,8 @@ pub struct Means {
     pub limits: Limits,
     /// Keep the build directories of failed builds.
     pub keep_failed: bool,
+    /// What this machine's store takes from other hosts.
+    pub imports: Imports,
 }
 
 impl Crew {
@@ -107,17 +107,24 @@ impl Crew {
             handles.push(Slot { tasks: sender, shared });
         }
         let state = HostState::Connecting;
-        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected: Vec::new(), failed: 0 });
+        let (connected, answered) = (Vec::new(), None);
+        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected, answered, failed: 0 });
     }
 
-    /// The world of these hosts and that work; its clock starts now. With it come the build logs, to
-    /// be waited for when the run is over.
-    pub fn into_world(self, work: Arc<Workload>, mux: Arc<Mux>, means: Means) -> (RealWorld, Logs) {
+    /// The world of these hosts and that work, of which each job can be built by those `eligible`; its
+    /// clock starts now. With it come the build logs, to be waited for when the run is over.
+    pub fn into_world(
+        self,
+        work: Arc<Workload>,
+        eligible: Table<JobId, Vec<HostId>>,
+        mux: Arc<Mux>,
+        means: Means,
+    ) -> (RealWorld, Logs) {
         for (_, slot) in self.hosts[HostId::HOME].slots.iter() {
             let _ = slot.tasks.send(Task::Connect { epoch: 0 });
         }
-        // Without jobs there is nothing that a host could do.
-        let gather = if work.jobs.is_empty() { Duration::ZERO } else { GATHER };
+        let names = self.access.rows().iter().map(|access| access.name().to_owned()).collect();
+        let patience = self.access[HostId::HOME].patience();
         let known = Arc::new(Knowledge::new(self.hosts.len()));
         let carrier = Carrier {
             work: Arc::clone(&work),
@@ -136,6 +143,9 @@ impl Crew {
         context.timeout = seconds(means.limits.total);
         context.max_silent = seconds(means.limits.silent);
         context.keep_failed = means.keep_failed;
+        context.imports = means.imports;
+        context.patience = patience;
+        context.names = names;
         let world = RealWorld::new(
             self.started,
             self.hosts,
@@ -145,7 +155,7 @@ impl Crew {
             Stager::new(carrier),
             Arc::new(context),
             means.limits,
-            Instant::now() + gather,
+            eligible,
         );
         (world, self.logs)
     }
@@ -163,5 +173,59 @@ impl Logs {
         self.keeper.stop();
         // A panic was printed where it happened.
         let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::{self, Says};
+    use super::*;
+    use crate::graph::{Job, Origin, PathId, PathSpec};
+    use crate::run::Event;
+
+    fn one_job() -> Workload {
+        let job = Job {
+            drv: "/nix/store/00000000000000000000000000000001-a.drv".to_owned(),
+            name: "a".to_owned(),
+            system: "builtin".to_owned(),
+            features: Vec::new(),
+            needs: Vec::new(),
+            inputs: Vec::new(),
+            outputs: vec![PathId(0)],
+            fixed_output: false,
+            prefer_local: false,
+            parallel: false,
+        };
+        let path = "/nix/store/00000000000000000000000000000002-a".to_owned();
+        let path = PathSpec { path, origin: Origin::Job(JobId(0)), size: 0, refs: Vec::new() };
+        Workload {
+            jobs: [job].into_iter().collect(),
+            paths: [path].into_iter().collect(),
+            wanted: vec![PathId(0)],
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_say_what_it_has_is_lost() {
+        let (access, dir) = testkit::host(&Says::greeting(), true);
+        let access = Arc::new(access);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let crew = Crew::start(vec![(Arc::clone(&access), 1)], None, dir.path().to_owned());
+        let mux = Arc::new(Mux::new([(access, String::new())]).unwrap());
+        let means = Means {
+            nix: PathBuf::from("nix"),
+            runtime: runtime.handle().clone(),
+            interrupts: crossbeam::channel::never(),
+            limits: Limits::default(),
+            keep_failed: false,
+            imports: Imports::Anything,
+        };
+        let eligible: Table<JobId, Vec<HostId>> = [vec![HostId::HOME]].into_iter().collect();
+        let (mut world, _logs) = crew.into_world(Arc::new(one_job()), eligible, mux, means);
+        let facts = world.gather();
+        let [Event::HostLost { host: HostId::HOME, cause }, Event::FleetReady] = facts.as_slice() else {
+            panic!("{facts:?}");
+        };
+        insta::assert_snapshot!(cause, @"local: the connection to the Nix daemon failed while asking for valid paths: no byte in either direction for 0.05 s; see what holds its nix-daemon up there");
     }
 }

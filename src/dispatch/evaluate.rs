@@ -56,7 +56,10 @@ pub enum EvalError {
     #[error("the output of `nix build --dry-run --json` is not understood: {0}")]
     Json(String),
     /// There is nothing to build.
-    #[error("'{installable}' is {path}, which is no derivation: there is nothing to build")]
+    #[error(
+        "{}, which is no derivation, so there is nothing to build; name a package, or a .drv file",
+        if installable == path { format!("{path} is a store path") } else { format!("'{installable}' is {path}") }
+    )]
     NoDerivation {
         /// The argument.
         installable: String,

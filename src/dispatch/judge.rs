@@ -47,8 +47,13 @@ pub(super) fn is_refusal(message: &str) -> bool {
 
 /// What Nix measured.
 pub(super) fn times(result: &BuildResult) -> Times {
-    let cpu = result.cpu_user.map(|user| Span(user.saturating_add(result.cpu_system.unwrap_or(0))));
-    Times { wall: Span::ZERO, cpu, start: result.start_time, stop: result.stop_time }
+    Times {
+        wall: Span::ZERO,
+        cpu_user: result.cpu_user.map(Span),
+        cpu_system: result.cpu_system.map(Span),
+        start: result.start_time,
+        stop: result.stop_time,
+    }
 }
 
 /// Whether the daemon says that it is of the wrong system or lacks a feature.

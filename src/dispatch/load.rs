@@ -37,6 +37,12 @@ pub enum LoadError {
     /// A root that the graph lacks.
     #[error("the graph has no derivation {0}; it was made from something else, so make it anew")]
     NoRoot(StorePath),
+    /// A derivation that the store lacks, so that nobody knows what is missing for it.
+    #[error(
+        "the derivation {0} is not in this machine's store; evaluate it here, or bring it here with \
+         `nix copy --derivation` (`plan --offline` needs no store)"
+    )]
+    NotHere(String),
     /// Paths that can neither be built nor fetched.
     #[error("{} can be neither built nor fetched: {}; check the substituters, or add the missing source", plural(.0.len()), .0.join(", "))]
     Unknown(Vec<String>),
@@ -100,8 +106,15 @@ pub fn missing_work(graph: &Graph, roots: &[Root], home: &Access) -> Result<Load
         // A derivation refers to its inputs, so this keeps the whole graph, and the sources with it.
         session.client.add_temp_root(root.drv.as_str())?;
     }
+    // Which includes asking the substituters.
+    session.client.get_mut().set_patience(Some(home.patience().fetching));
     let answer = session.client.query_missing(&targets)?;
-    let unknown: Vec<String> = answer.unknown.into_iter().filter(|p| !p.ends_with(".drv")).collect();
+    session.client.get_mut().set_patience(Some(home.patience().asking));
+    let (lost, unknown): (Vec<String>, Vec<String>) =
+        answer.unknown.into_iter().partition(|p| p.ends_with(".drv"));
+    if let Some(drv) = lost.into_iter().next() {
+        return Err(LoadError::NotHere(drv));
+    }
     if !unknown.is_empty() {
         return Err(LoadError::Unknown(unknown));
     }

@@ -5,6 +5,7 @@
 mod build;
 mod crew;
 mod evaluate;
+mod gather;
 mod joblog;
 mod judge;
 mod limits;
@@ -12,12 +13,17 @@ pub mod link;
 mod load;
 mod mux;
 mod nix_cli;
+mod nix_copy;
+mod patience;
 mod porters;
 mod session;
 mod signals;
 mod slot;
 mod stream;
+#[cfg(test)]
+mod testkit;
 mod transfer;
+mod trust;
 mod world;
 
 pub use crew::{Crew, Logs, Means};
@@ -26,15 +32,17 @@ pub use limits::Limits;
 pub use load::{Load, LoadError, graph_from, graph_of, missing_work, whole_work};
 pub use mux::Mux;
 pub use nix_cli::{EvalOptions, NixCli, NixError, Stderr};
+pub use patience::Patience;
 pub use session::{Access, Session, Trouble};
 pub use signals::{EXIT_INTERRUPTED, listen};
+pub use trust::Imports;
 pub use world::RealWorld;
 
 /// Why no further job can succeed on the host that gave this outcome, if it says so.
 fn refusal(outcome: &crate::run::Outcome) -> Option<&str> {
     match outcome {
         crate::run::Outcome::HostFailed { fault: crate::run::HostFault::Other, message }
-            if judge::is_refusal(message) =>
+            if judge::is_refusal(message) || trust::is_unsigned(message) =>
         {
             Some(message)
         }

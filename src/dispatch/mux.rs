@@ -52,7 +52,7 @@ impl Mux {
     pub async fn uri(self: &Arc<Self>, host: HostId) -> Result<String, Trouble> {
         let mux = Arc::clone(self);
         let opened = tokio::task::spawn_blocking(move || mux.with_master(host, |_, _| Ok(()))).await;
-        opened.unwrap_or_else(|e| Err(Trouble { passing: true, text: e.to_string() }))?;
+        opened.unwrap_or_else(|e| Err(Trouble::passing(e.to_string())))?;
         Ok(format!("ssh-ng://{}{}", alias(host), self.hosts[host].parameters))
     }
 
@@ -88,7 +88,7 @@ impl Mux {
         let entry = &self.hosts[host];
         let name = entry.access.name();
         let Some(resolved) = entry.access.resolved()? else {
-            return Err(Trouble { passing: false, text: format!("{name} is this machine") });
+            return Err(Trouble::lasting(format!("{name} is this machine")));
         };
         let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match master.take().filter(Master::is_alive) {

@@ -156,10 +156,7 @@ impl NixCli {
     /// # Errors
     /// When it cannot be run or ends with an error; its own words have gone to `stderr` by then.
     pub fn run(&self, args: &[String], stdin: Option<&[u8]>, stderr: Stderr) -> Result<Vec<u8>, NixError> {
-        let command = || {
-            let words: Vec<&str> = args.iter().map(String::as_str).collect();
-            format!("nix {}", words.join(" ")).chars().take(200).collect::<String>()
-        };
+        let command = || shortened(&format!("nix {}", shell_words::join(args)));
         let pipe = |cause| NixError::Pipe { command: command(), cause };
         let mut child = Command::new(&self.program)
             .args(["--extra-experimental-features", "nix-command flakes"])
@@ -249,6 +246,15 @@ impl NixCli {
             args
         };
         drvs.chunks(CHUNK).map(|chunk| self.run(&with(chunk), None, stderr)).collect()
+    }
+}
+
+/// A command that fits into a message.
+fn shortened(command: &str) -> String {
+    const SHOWN: usize = 200;
+    match command.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &command[..end]),
+        None => command.to_owned(),
     }
 }
 

@@ -3,21 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam::channel::{RecvTimeoutError, bounded};
-
-use super::link::{self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Target};
+use super::link::{
+    self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Steps, Target, user_name,
+};
+use super::patience::Patience;
 use crate::nix::wire::{Client, Rejected, Trust, WireError};
 
 /// At most so many handshakes at a time per host: sshd begins to drop them at ten (`MaxStartups`).
 const HANDSHAKES: usize = 4;
 
-/// How long a daemon may take to answer the first greeting: nobody else could end such a wait.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How a host is reached. What `ssh -G` says is asked once and kept.
 pub struct Access {
     name: String,
     how: How,
+    patience: Patience,
 }
 
 enum How {
@@ -30,6 +29,9 @@ enum How {
 pub struct Trouble {
     /// Whether another try may go better without anybody doing anything.
     pub passing: bool,
+    /// Whether nobody answered for as long as can be waited: whatever else is asked of the host, it
+    /// would wait in vain, too.
+    pub silent: bool,
     /// What to tell the user.
     pub text: String,
 }
@@ -45,13 +47,24 @@ pub struct Session {
 impl Access {
     /// This machine's Nix.
     pub fn local(how: LocalNix) -> Self {
-        Self { name: "local".to_owned(), how: How::Local(how) }
+        Self { name: "local".to_owned(), how: How::Local(how), patience: Patience::default() }
     }
 
     /// A builder behind ssh.
     pub fn ssh(name: &str, target: Target, options: SshOptions) -> Self {
         let how = How::Ssh { target, options, resolved: Mutex::new(None), gate: Gate::new(HANDSHAKES) };
-        Self { name: name.to_owned(), how }
+        Self { name: name.to_owned(), how, patience: Patience::default() }
+    }
+
+    /// The same host, with other limits on its daemon's silence.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long its daemon may be silent.
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// The host's name in this run.
@@ -82,85 +95,133 @@ impl Access {
     /// # Errors
     /// One line of what is wrong and what to do.
     pub fn open(&self, timeout: Option<Duration>) -> Result<Session, Trouble> {
+        self.open_by(|resolved, gate| link::open(resolved, timeout, gate))
+    }
+
+    /// As [`Self::open`], for a host that was there a moment ago.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_again(&self, steps: Steps) -> Result<Session, Trouble> {
+        self.open_by(|resolved, gate| link::open_within(resolved, steps, gate))
+    }
+
+    fn open_by(
+        &self,
+        open: impl FnOnce(&Resolved, &Gate) -> Result<Link, LinkError>,
+    ) -> Result<Session, Trouble> {
         let link = match (&self.how, self.resolved()?) {
-            (How::Ssh { gate, .. }, Some(resolved)) => link::open(&resolved, timeout, gate)?,
+            (How::Ssh { gate, .. }, Some(resolved)) => open(&resolved, gate)?,
             (How::Local(how), _) => link::open_local(how)?,
             (How::Ssh { .. }, None) => unreachable!("an ssh host is resolved to something"),
         };
         self.shake_hands(link)
     }
 
+    /// Whether the daemon of this machine trusts the user, for whom it is a short question; who opens
+    /// the store without one is not asked. [`Trust::Unknown`] of a builder.
+    ///
+    /// # Errors
+    /// The daemon is not to be had.
+    pub fn home_trust(&self) -> Result<Trust, Trouble> {
+        match &self.how {
+            How::Local(how) if how.socket()?.is_some() => Ok(self.open(None)?.client.trust()),
+            How::Local(_) => Ok(Trust::Trusted),
+            How::Ssh { .. } => Ok(Trust::Unknown),
+        }
+    }
+
     /// Makes a session of a link to this host, after the same checks.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn shake_hands(&self, link: Link) -> Result<Session, Trouble> {
+    pub fn shake_hands(&self, mut link: Link) -> Result<Session, Trouble> {
         let interrupt = link.interrupt();
-        let (done, over) = bounded::<()>(0);
-        let watched = interrupt.clone();
-        std::thread::spawn(move || {
-            if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                watched.fire();
-            }
-        });
-        let answer = Client::try_handshake(link);
-        drop(done);
-        let client = answer.map_err(|failed| match interrupt.fired() {
-            true => self.silent(),
-            false => self.explain_handshake(*failed),
-        })?;
+        link.set_patience(Some(self.patience.greeting));
+        let mut client = Client::try_handshake(link).map_err(|failed| self.explain_handshake(*failed))?;
         if client.trust() == Trust::Untrusted && !self.is_local() {
             return Err(self.untrusted());
         }
+        client.get_mut().set_patience(Some(self.patience.asking));
         Ok(Session { client, interrupt })
-    }
-
-    fn silent(&self) -> Trouble {
-        let seconds = PATIENCE.as_secs();
-        let text = format!(
-            "{}: its Nix daemon did not answer within {seconds} s; see what holds it up there",
-            self.name
-        );
-        Trouble { passing: true, text }
     }
 
     fn explain_handshake(&self, failed: Rejected<Link>) -> Trouble {
         let name = &self.name;
         match failed.error {
-            WireError::Unsupported { found, needed, .. } => Trouble {
-                passing: false,
-                text: format!(
-                    "{name} runs a Nix that speaks protocol {found}, but {needed} is needed; install Nix 2.4 or \
-                     later there"
-                ),
-            },
+            error if error.is_silence() => Trouble::silent(format!(
+                "{name}: its Nix daemon did not answer within {} s; see what holds it up there",
+                self.patience.greeting.as_secs_f32()
+            )),
+            WireError::Unsupported { found, needed, .. } => Trouble::lasting(format!(
+                "{name} runs a Nix that speaks protocol {found}, but {needed} is needed; install Nix 2.4 or \
+                 later there"
+            )),
             WireError::Io { .. } | WireError::Closed { .. } => {
                 let mut stream = failed.stream;
-                stream.diagnose().into()
+                match stream.diagnose() {
+                    // Who may not connect is not told so.
+                    LinkError::Closed { .. } if self.is_local() && !stream.interrupt().fired() => {
+                        Trouble::lasting(hung_up())
+                    }
+                    cause => cause.into(),
+                }
             }
-            other => Trouble {
-                passing: false,
-                text: format!("{name} does not answer like a Nix daemon: {other}; check `remote-program`"),
-            },
+            other => Trouble::lasting(format!(
+                "{name} does not answer like a Nix daemon: {other}; check `remote-program`"
+            )),
         }
     }
 
     fn untrusted(&self) -> Trouble {
         let user = self.resolved().ok().flatten().map_or_else(String::new, |r| r.user().to_owned());
-        Trouble {
-            passing: false,
-            text: format!(
-                "{}: its Nix does not trust the user '{user}', who may neither build nor copy unsigned paths; \
-                 add `extra-trusted-users = {user}` to /etc/nix/nix.conf there and restart its nix-daemon",
-                self.name
-            ),
+        Trouble::lasting(format!(
+            "{}: its Nix does not trust the user '{user}', who may neither build nor copy unsigned paths; \
+             add `extra-trusted-users = {user}` to /etc/nix/nix.conf there and restart its nix-daemon",
+            self.name
+        ))
+    }
+}
+
+fn hung_up() -> String {
+    let user = user_name();
+    format!(
+        "cannot use this machine's Nix: its nix-daemon hung up on the user '{user}'; if that user is not among \
+         `allowed-users` in /etc/nix/nix.conf, add it there and restart the nix-daemon"
+    )
+}
+
+impl Trouble {
+    /// It may pass by itself.
+    pub fn passing(text: impl Into<String>) -> Self {
+        Self { passing: true, silent: false, text: text.into() }
+    }
+
+    /// Somebody has to do something about it.
+    pub fn lasting(text: impl Into<String>) -> Self {
+        Self { passing: false, silent: false, text: text.into() }
+    }
+
+    /// Nobody answered.
+    pub fn silent(text: impl Into<String>) -> Self {
+        Self { passing: true, silent: true, text: text.into() }
+    }
+
+    /// What an operation that ended in an error says about its host.
+    pub fn of(host: &str, error: &WireError) -> Self {
+        match error {
+            error if error.is_silence() => {
+                Self::silent(format!("{host}: {error}; see what holds its nix-daemon up there"))
+            }
+            error => Self { passing: error.is_connection(), silent: false, text: format!("{host}: {error}") },
         }
     }
 }
 
 impl From<LinkError> for Trouble {
     fn from(error: LinkError) -> Self {
-        Self { passing: error.is_transient(), text: error.to_string() }
+        let silent = matches!(error, LinkError::Unreachable { timed_out: true, .. });
+        Self { passing: error.is_transient(), silent, text: error.to_string() }
     }
 }
 

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use super::build::{BuildContext, Roots};
 use super::joblog::JobLog;
 use super::judge;
-use super::link::Interrupt;
+use super::link::{Interrupt, Steps};
 use super::session::{Access, Session, Trouble};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -19,8 +19,10 @@ use crate::run::{Attempt, Event, Failure, HostFault, Note, Outcome, SlotId, Time
 /// How often an idle connection shows that it lives; below the limits of sshd and of most NATs.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a connection that broke in a build may take to come back before the host counts as lost.
-const RECONNECT: Duration = Duration::from_secs(5);
+/// How long a connection that broke in a build may take to come back before the host counts as lost. A
+/// cut link shows in the first step, in which even a busy host's kernel answers at once: 2 s are enough
+/// for one packet to get lost. sshd on a busy host is given longer.
+const RECONNECT: Steps = Steps { connect: Duration::from_secs(2), each: Duration::from_secs(4) };
 
 /// What a slot is asked to do.
 pub(super) enum Task {
@@ -36,6 +38,8 @@ pub(super) enum Task {
 pub(super) enum Report {
     Connected {
         epoch: u32,
+        /// When, since the run's epoch.
+        at: Duration,
     },
     Failed {
         epoch: u32,
@@ -172,8 +176,9 @@ impl SlotWorker {
     fn perform(&mut self, task: Task) {
         match task {
             Task::Connect { epoch } => {
-                let report = match self.connect(self.connect_timeout) {
-                    Ok(()) => Report::Connected { epoch },
+                let timeout = self.connect_timeout;
+                let report = match self.connect(|access| access.open(timeout)) {
+                    Ok(()) => Report::Connected { epoch, at: self.zero.elapsed() },
                     Err(trouble) => Report::Failed { epoch, trouble },
                 };
                 self.send(report);
@@ -194,9 +199,9 @@ impl SlotWorker {
         let _ = self.out.send(Letter { host: self.host, slot: self.slot, report });
     }
 
-    fn connect(&mut self, timeout: Option<Duration>) -> Result<(), Trouble> {
+    fn connect(&mut self, open: impl FnOnce(&Access) -> Result<Session, Trouble>) -> Result<(), Trouble> {
         self.drop_session();
-        let session = self.access.open(timeout)?;
+        let session = open(&self.access)?;
         self.shared.set_interrupt(Some(session.interrupt.clone()));
         self.session = Some(session);
         self.cores = None;
@@ -222,13 +227,11 @@ impl SlotWorker {
     fn holds(&mut self, context: &BuildContext) -> Result<Vec<crate::graph::PathId>, Trouble> {
         let session = match &mut self.session {
             Some(session) => session,
-            None => return Err(Trouble { passing: true, text: "not connected".to_owned() }),
+            None => return Err(Trouble::passing("not connected")),
         };
         let paths: Vec<&str> = context.work.paths.rows().iter().map(|p| p.path.as_str()).collect();
-        let valid = session.client.query_valid_paths(&paths, false).map_err(|e| Trouble {
-            passing: e.is_connection(),
-            text: format!("{}: {e}", self.access.name()),
-        })?;
+        let valid = session.client.query_valid_paths(&paths, false);
+        let valid = valid.map_err(|e| Trouble::of(self.access.name(), &e))?;
         let mut ids: Vec<_> = valid.iter().filter_map(|p| context.ids.get(p).copied()).collect();
         ids.sort_unstable();
         Ok(ids)
@@ -243,7 +246,7 @@ impl SlotWorker {
         self.note_activity();
         // A connection that broke while idle is mended before it counts against anybody.
         if self.session.is_none()
-            && let Err(trouble) = self.connect(Some(RECONNECT))
+            && let Err(trouble) = self.connect(|access| access.open_again(RECONNECT))
         {
             self.shared.finish();
             self.over(job, attempt, lost_outcome(&trouble), Some(trouble));
@@ -286,7 +289,7 @@ impl SlotWorker {
 
     /// Tells a broken connection from a lost host by connecting again.
     fn reconnect(&mut self, job: JobId, attempt: Attempt, outcome: Outcome) {
-        let lost = self.connect(Some(RECONNECT)).err();
+        let lost = self.connect(|access| access.open_again(RECONNECT)).err();
         self.over(job, attempt, outcome, lost);
     }
 

@@ -9,6 +9,7 @@ use std::io::PipeReader;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::link::Link;
+use super::patience::Patience;
 use crate::base::Table;
 use crate::fleet::HostId;
 use crate::nix::wire::{Client, PathInfo, Upload, WireError};
@@ -22,7 +23,20 @@ pub(super) struct Knowledge {
 }
 
 /// Why a copy failed, and on which side.
-pub(super) type Fault = (Side, String);
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub side: Side,
+    pub cause: String,
+    /// The host on that side does not answer: it is lost, and not only for this copy.
+    pub silent: bool,
+}
+
+impl Fault {
+    /// A failure of this copy.
+    pub fn new(side: Side, cause: impl Into<String>) -> Self {
+        Self { side, cause: cause.into(), silent: false }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,29 +76,38 @@ impl Knowledge {
             return Ok(info.clone());
         }
         let info = client.query_path_info(path).map_err(at(Side::Source))?;
-        let info = info.ok_or_else(|| (Side::Source, format!("{path} is not valid there any more")))?;
+        let info =
+            info.ok_or_else(|| Fault::new(Side::Source, format!("{path} is not valid there any more")))?;
         lock(&self.infos[host]).insert(path.to_owned(), info.clone());
         Ok(info)
     }
 }
 
-fn at(side: Side) -> impl Fn(WireError) -> Fault {
-    move |error| (side, error.to_string())
+pub(super) fn at(side: Side) -> impl Fn(WireError) -> Fault {
+    move |error| match error.is_silence() {
+        true => {
+            Fault { silent: true, ..Fault::new(side, format!("{error}; see what holds that nix-daemon up")) }
+        }
+        false => Fault::new(side, error.to_string()),
+    }
 }
 
 /// One end of a copy.
 pub(super) struct End<'a> {
     pub host: HostId,
     pub client: &'a mut Client<Link>,
+    pub patience: Patience,
 }
 
 /// Makes `paths`, each with its closure, valid at `to`; the bytes that went over.
 pub(super) fn copy(known: &Knowledge, from: End, to: End, paths: &[String]) -> Result<u64, Fault> {
     let missing = missing_closure(known, from.host, from.client, to.host, to.client, paths)?;
     let order = references_first(&missing);
-    let bytes = order.iter().map(|path| missing[*path].nar_size).sum();
+    let bytes: u64 = order.iter().map(|path| missing[*path].nar_size).sum();
     if !order.is_empty() {
+        to.client.get_mut().set_patience(Some(to.patience.sending(bytes)));
         send(from.client, to.client, &order, &missing)?;
+        to.client.get_mut().set_patience(Some(to.patience.asking));
     }
     for (path, info) in missing {
         known.learn(to.host, &path, PathInfo { ultimate: false, ..info });
@@ -147,7 +170,7 @@ fn send(
     order: &[&String],
     infos: &BTreeMap<String, PathInfo>,
 ) -> Result<(), Fault> {
-    let (reader, mut writer) = std::io::pipe().map_err(|e| (Side::Unknown, e.to_string()))?;
+    let (reader, mut writer) = std::io::pipe().map_err(|e| Fault::new(Side::Unknown, e.to_string()))?;
     let (read, written) = std::thread::scope(|scope| {
         let reading = scope.spawn(move || -> Result<(), WireError> {
             for path in order {
@@ -183,7 +206,48 @@ fn upload(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testkit::{self, LAST, Says};
     use super::*;
+
+    const PATH: &str = "/nix/store/00000000000000000000000000000001-a";
+
+    /// A source that has [`PATH`], 1000000 bytes long, and sends no more than the beginning of it.
+    fn source() -> Says {
+        let info = Says::greeting().word(LAST).word(1).string("").string("00").word(0).word(0);
+        let info = info.word(1_000_000).word(1).word(0).string("");
+        info.word(LAST).string("nix-archive-1").string("(")
+    }
+
+    /// A destination that has nothing.
+    fn destination() -> Says {
+        Says::greeting().word(LAST).word(0)
+    }
+
+    fn copy_between(from: &Says, to: &Says, reads: bool) -> Fault {
+        let (from, _dir) = testkit::host(from, true);
+        let (to, _dir2) = testkit::host(to, reads);
+        let (mut from, mut to) = (from.open(None).unwrap(), to.open(None).unwrap());
+        let end = |index, client| End { host: HostId(index), client, patience: testkit::LIMITS };
+        let known = Knowledge::new(2);
+        copy(&known, end(0, &mut from.client), end(1, &mut to.client), &[PATH.to_owned()]).unwrap_err()
+    }
+
+    #[test]
+    fn the_end_that_falls_silent_in_a_copy_is_lost() {
+        let fault = copy_between(&source(), &destination(), true);
+        assert_eq!((fault.side, fault.silent), (Side::Source, true), "{}", fault.cause);
+        insta::assert_snapshot!(fault.cause, @"the connection to the Nix daemon failed while receiving a NAR: no byte in either direction for 0.05 s; see what holds that nix-daemon up");
+        // A file as long as was announced, but nobody takes it.
+        let size = 1_000_000 - 112;
+        let mut rest = source().string("type").string("regular").string("contents").word(size);
+        rest.0.resize(rest.0.len() + (size as usize).next_multiple_of(8), 0);
+        let whole = rest.string(")");
+        let fault = copy_between(&whole, &destination(), false);
+        assert_eq!((fault.side, fault.silent), (Side::Destination, true), "{}", fault.cause);
+        // All of it is taken, but never acknowledged.
+        let fault = copy_between(&whole, &destination(), true);
+        assert_eq!((fault.side, fault.silent), (Side::Destination, true), "{}", fault.cause);
+    }
 
     #[test]
     fn references_come_before_what_refers_to_them() {

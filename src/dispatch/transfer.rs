@@ -8,21 +8,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
-use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::build::Roots;
 use super::mux::Mux;
+use super::nix_copy::{self, Failed};
 use super::porters::{Porter, Porters};
-use super::session::Access;
-use super::stream::{self, End, Fault, Knowledge};
+use super::session::{Access, Trouble};
+use super::stream::{self, End, Fault, Knowledge, at};
+use super::trust;
 use crate::base::{Span, Table};
 use crate::fleet::HostId;
 use crate::graph::{PathId, Workload};
@@ -68,6 +68,8 @@ pub(super) struct Carrier {
 pub(super) struct Delivery {
     way: Way,
     pub events: Vec<Event>,
+    /// Hosts that turned out not to answer.
+    pub lost: Vec<(HostId, Trouble)>,
 }
 
 /// Queues transfers by their way and keeps the carriers busy.
@@ -203,13 +205,14 @@ impl Carrier {
                     left -= bytes;
                     Event::Staged { transfer: parcel.transfer, bytes, took }
                 }
-                Err((side, cause)) => {
+                Err(Fault { side, cause, .. }) => {
                     Event::StageFailed { transfer: parcel.transfer, side: *side, cause: cause.clone() }
                 }
             });
         }
+        let lost = result.err().and_then(|fault| lost(way, &fault)).into_iter().collect();
         // The world is gone only when the run is over.
-        let _ = self.out.send(Delivery { way, events });
+        let _ = self.out.send(Delivery { way, events, lost });
     }
 
     /// The bytes that went over.
@@ -218,14 +221,16 @@ impl Carrier {
         let paths: Vec<String> = ids.iter().map(|&p| self.work.paths[p].path.clone()).collect();
         let size: u64 = ids.iter().map(|&p| self.size(from, p)).sum();
         match from {
-            Source::Host(from) if size >= WORTH_NIX_COPY => self.copy(from, to, &paths).await.map(|()| size),
+            Source::Host(from) if size >= WORTH_NIX_COPY => {
+                self.copy(from, to, &paths, size).await.map(|()| size)
+            }
             from => {
                 let carrier = Arc::clone(self);
                 let done = tokio::task::spawn_blocking(move || match from {
                     Source::Host(from) => carrier.stream(from, to, &ids, &paths),
                     Source::Substituter => carrier.substitute(to, &paths).map(|()| size),
                 });
-                done.await.unwrap_or_else(|e| Err((Side::Unknown, e.to_string())))
+                done.await.unwrap_or_else(|e| Err(Fault::new(Side::Unknown, e.to_string())))
             }
         }
     }
@@ -244,17 +249,21 @@ impl Carrier {
     fn stream(&self, from: HostId, to: HostId, ids: &[PathId], paths: &[String]) -> Result<u64, Fault> {
         self.with_porter(from, Side::Source, |source| {
             self.with_porter(to, Side::Destination, |destination| {
-                let source = End { host: from, client: &mut source.session.client };
-                let destination = End { host: to, client: &mut destination.session.client };
+                let end =
+                    |host: HostId| move |client| End { host, client, patience: self.hosts[host].patience() };
+                let source = end(from)(&mut source.session.client);
+                let destination = end(to)(&mut destination.session.client);
                 let bytes = stream::copy(&self.known, source, destination, paths)?;
                 // The connection that took them in keeps them from being collected.
                 self.roots[to].lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
                 Ok(bytes)
             })
         })
-        .map_err(|(side, cause)| {
+        .map_err(|fault| {
+            let advice = if is_unsigned(&fault.cause) { self.signatures(to) } else { String::new() };
             let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
-            (side, format!("copying from {from} to {to}: {cause}"))
+            let cause = format!("copying from {from} to {to}: {}{advice}", fault.cause);
+            Fault { cause, ..fault }
         })
     }
 
@@ -264,7 +273,7 @@ impl Carrier {
         side: Side,
         work: impl FnOnce(&mut Porter) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let mut porter = self.porters.take(host).map_err(|t| (side, t.text))?;
+        let mut porter = self.porters.take(host).map_err(not_connected(side))?;
         let result = work(&mut porter);
         self.porters.give_back(host, porter);
         result
@@ -273,57 +282,105 @@ impl Carrier {
     /// Lets the destination's daemon fetch paths from its substituters.
     fn substitute(&self, to: HostId, paths: &[String]) -> Result<(), Fault> {
         self.with_porter(to, Side::Destination, |porter| {
+            let patience = self.hosts[to].patience();
+            porter.session.client.get_mut().set_patience(Some(patience.fetching));
             for path in paths {
                 porter.session.client.ensure_path(path).map_err(|e| {
                     let side = if e.is_connection() { Side::Destination } else { Side::Source };
-                    (side, format!("{} could not fetch {path}: {e}", self.hosts[to].name()))
+                    let fault = at(side)(e);
+                    let cause = format!("{} could not fetch {path}: {}", self.hosts[to].name(), fault.cause);
+                    Fault { cause, ..fault }
                 })?;
             }
+            porter.session.client.get_mut().set_patience(Some(patience.asking));
             Ok(())
         })
     }
 
-    async fn copy(&self, from: HostId, to: HostId, paths: &[String]) -> Result<(), Fault> {
+    async fn copy(
+        self: &Arc<Self>,
+        from: HostId,
+        to: HostId,
+        paths: &[String],
+        size: u64,
+    ) -> Result<(), Fault> {
         let mut command = Command::new(&self.nix);
         command.args(["--extra-experimental-features", "nix-command", "copy", "--no-check-sigs"]);
         for (flag, host, side) in [("--from", from, Side::Source), ("--to", to, Side::Destination)] {
             if host != HostId::HOME {
-                let uri = self.mux.uri(host).await.map_err(|t| (side, t.text))?;
+                let uri = self.mux.uri(host).await.map_err(not_connected(side))?;
                 command.arg(flag).arg(uri);
             }
         }
         command.args(paths).env("NIX_SSHOPTS", self.mux.ssh_options());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|e| (Side::Unknown, format!("cannot run nix copy: {e}")))?;
-        let mut text = Vec::new();
-        if let Some(stderr) = child.stderr.take() {
-            // Only the end is of interest, but a copy says little.
-            let _ = stderr.take(1 << 20).read_to_end(&mut text).await;
-        }
-        match child.wait().await {
-            Ok(status) if status.success() => Ok(()),
-            Ok(_) => Err(self.explain(from, to, &String::from_utf8_lossy(&text))),
-            Err(e) => Err((Side::Unknown, format!("nix copy: {e}"))),
+        match nix_copy::run(command, self.hosts[to].patience().sending(size)).await {
+            Ok(()) => Ok(()),
+            Err(Failed::Run(e)) => Err(Fault::new(Side::Unknown, format!("cannot run nix copy: {e}"))),
+            Err(Failed::Said(text)) => Err(self.explain(from, to, &text)),
+            Err(Failed::Silent(limit)) => {
+                let (carrier, some) = (Arc::clone(self), paths.first().cloned().unwrap_or_default());
+                let looked =
+                    tokio::task::spawn_blocking(move || carrier.who_is_silent(from, to, &some)).await;
+                looked.unwrap_or_else(|e| Err(Fault::new(Side::Unknown, e.to_string())))?;
+                let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
+                let text =
+                    format!("nix copy from {from} to {to}: nothing went over for {} s", limit.as_secs());
+                Err(Fault::new(Side::Unknown, text))
+            }
         }
     }
 
+    /// Asks both ends of a copy that hangs for a sign of life; the one that gives none is at fault.
+    fn who_is_silent(&self, from: HostId, to: HostId, path: &str) -> Result<(), Fault> {
+        for (host, side) in [(from, Side::Source), (to, Side::Destination)] {
+            self.with_porter(host, side, |porter| {
+                porter.session.client.query_valid_paths(&[path], false).map(|_| ()).map_err(at(side))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Whose fault a failed copy is, and what to do about it.
-    fn explain(&self, from: HostId, to: HostId, stderr: &str) -> (Side, String) {
+    fn explain(&self, from: HostId, to: HostId, stderr: &str) -> Fault {
         let text = super::judge::plain(stderr);
         let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given").trim();
-        let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
         let side = if text.contains("is not valid") || text.contains("does not exist in the store") {
             Side::Source
-        } else if text.contains("No space left") || text.contains("lacks a") {
+        } else if text.contains("No space left") || is_unsigned(&text) {
             Side::Destination
         } else {
             Side::Unknown
         };
-        let advice = if text.contains("lacks a") {
-            "; let its Nix trust this user (`extra-trusted-users` in /etc/nix/nix.conf)"
-        } else {
-            ""
-        };
-        (side, format!("nix copy from {from} to {to}: {last}{advice}"))
+        let advice = if is_unsigned(&text) { self.signatures(to) } else { String::new() };
+        let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
+        Fault::new(side, format!("nix copy from {from} to {to}: {last}{advice}"))
     }
+
+    /// What to do where a host wants signatures that there are none of.
+    fn signatures(&self, to: HostId) -> String {
+        if to == HostId::HOME {
+            return format!("; {}", trust::remedy());
+        }
+        let to = self.hosts[to].name();
+        format!("; let the Nix of {to} trust this user (`extra-trusted-users` in /etc/nix/nix.conf there)")
+    }
+}
+
+/// Nix's words for a path that it does not take unsigned.
+fn is_unsigned(text: &str) -> bool {
+    text.contains("lacks a signature") || text.contains("lacks a valid signature")
+}
+
+fn not_connected(side: Side) -> impl Fn(Trouble) -> Fault {
+    move |trouble| Fault { side, cause: trouble.text, silent: trouble.silent }
+}
+
+/// The host that a fault says is lost.
+fn lost((from, to): Way, fault: &Fault) -> Option<(HostId, Trouble)> {
+    let host = match (fault.side, from) {
+        (Side::Destination, _) => to,
+        (Side::Source, Source::Host(from)) => from,
+        _ => return None,
+    };
+    fault.silent.then(|| (host, Trouble::silent(&fault.cause)))
 }

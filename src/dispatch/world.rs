@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, after, bounded, select, unbounded};
 
 use super::build::BuildContext;
+use super::gather::{self, Guest};
 use super::limits::Limits;
 use super::session::Trouble;
 use super::slot::{Ended, Letter, Report, Shared, Task};
@@ -33,6 +34,8 @@ pub(super) struct HostHandle {
     pub state: HostState,
     /// Slots that connected before the host was announced.
     pub connected: Vec<SlotId>,
+    /// When its first slot was connected, since the run's epoch.
+    pub answered: Option<Duration>,
     pub failed: usize,
 }
 
@@ -74,8 +77,10 @@ pub struct RealWorld {
     pub(super) stager: Stager,
     pub(super) context: Arc<BuildContext>,
     pub(super) limits: Limits,
-    /// Until when hosts that have not answered are waited for.
-    pub(super) gather_until: Option<Instant>,
+    /// Hosts that have not answered are still waited for.
+    gathering: bool,
+    /// For each job the hosts that can build it.
+    eligible: Table<JobId, Vec<HostId>>,
     /// When time is next told to pass.
     next_tick: Instant,
     running: BTreeMap<(HostId, SlotId), Running>,
@@ -105,7 +110,7 @@ impl RealWorld {
         stager: Stager,
         context: Arc<BuildContext>,
         limits: Limits,
-        gather_until: Instant,
+        eligible: Table<JobId, Vec<HostId>>,
     ) -> Self {
         Self {
             zero,
@@ -117,7 +122,8 @@ impl RealWorld {
             stager,
             context,
             limits,
-            gather_until: Some(gather_until),
+            gathering: true,
+            eligible,
             next_tick: Instant::now() + TICK,
             running: BTreeMap::new(),
             pending: std::collections::VecDeque::new(),
@@ -146,7 +152,7 @@ impl RealWorld {
     fn take_letter(&mut self, Letter { host, slot, report }: Letter) {
         let current = self.hosts[host].epoch;
         match report {
-            Report::Connected { epoch, .. } if epoch == current => self.connected(host, slot),
+            Report::Connected { epoch, at } if epoch == current => self.connected(host, slot, at),
             Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, trouble),
             Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
             Report::Fact(event) => self.fact(event),
@@ -170,7 +176,7 @@ impl RealWorld {
     /// is free, or the next job would be given to it.
     fn judge_host(&mut self, host: HostId, outcome: &Outcome, lost: Option<Trouble>) {
         if let Some(text) = super::refusal(outcome).map(str::to_owned) {
-            self.lose(host, &Trouble { passing: false, text });
+            self.lose(host, &Trouble::lasting(text));
         } else if let Some(trouble) = lost {
             self.lose(host, &trouble);
         } else if matches!(outcome, Outcome::HostFailed { fault: HostFault::MissingInputs, .. }) {
@@ -178,11 +184,12 @@ impl RealWorld {
         }
     }
 
-    fn connected(&mut self, host: HostId, slot: SlotId) {
+    fn connected(&mut self, host: HostId, slot: SlotId, at: Duration) {
         match self.hosts[host].state {
             HostState::Connecting => {
                 let handle = &mut self.hosts[host];
                 handle.state = HostState::Asking;
+                handle.answered = Some(at);
                 handle.connected.push(slot);
                 let context = Arc::clone(&self.context);
                 // A slot's thread ends only with the world.
@@ -259,17 +266,31 @@ impl RealWorld {
         next
     }
 
-    /// `FleetReady` once nobody is still expected to answer.
-    fn gathered(&mut self) -> bool {
-        let Some(until) = self.gather_until else { return false };
-        let silent = |h: &HostHandle| matches!(h.state, HostState::Connecting | HostState::Asking);
-        let waiting = self.hosts.rows().iter().any(|h| silent(h) && !h.slots.is_empty());
-        if waiting && Instant::now() < until {
-            return false;
+    /// Until when hosts that have not answered are waited for; `None` for no longer.
+    fn gather_until(&self) -> Option<Instant> {
+        if !self.gathering {
+            return None;
         }
-        self.gather_until = None;
-        self.fact(Event::FleetReady);
-        true
+        let until = self.zero + self.patience_with_hosts()?;
+        if Instant::now() < until { Some(until) } else { None }
+    }
+
+    /// Until when hosts are waited for, since the run's epoch.
+    fn patience_with_hosts(&self) -> Option<Duration> {
+        // Without jobs there is nothing that a host could do.
+        if self.eligible.is_empty() {
+            return None;
+        }
+        let guest = |(id, host): (HostId, &HostHandle)| Guest {
+            home: id == HostId::HOME,
+            state: host.state,
+            answered: host.answered,
+        };
+        let guests: Vec<Guest> =
+            self.hosts.iter().filter(|(_, host)| !host.slots.is_empty()).map(guest).collect();
+        let up = |host: &HostId| matches!(self.hosts[*host].state, HostState::Asking | HostState::Up);
+        let enough = self.eligible.rows().iter().all(|hosts| hosts.iter().any(up));
+        gather::until(self.began.duration_since(self.zero), &guests, enough)
     }
 
     /// Waits for a message until `deadline`. Whichever is there first: letters, of which a chatty build
@@ -289,6 +310,12 @@ impl RealWorld {
             recv(self.deliveries) -> delivery => {
                 if let Ok(delivery) = delivery {
                     self.stager.delivered(&delivery);
+                    // Before its transfers fail, or others would be ordered from or to it.
+                    for (host, trouble) in &delivery.lost {
+                        if self.hosts[*host].state == HostState::Up {
+                            self.lose(*host, trouble);
+                        }
+                    }
                     self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
                 }
             }
@@ -325,7 +352,10 @@ impl World for RealWorld {
             if let Some(happening) = self.pending.pop_front() {
                 return (self.now(), happening);
             }
-            if self.gathered() {
+            let gather_until = self.gather_until();
+            if self.gathering && gather_until.is_none() {
+                self.gathering = false;
+                self.fact(Event::FleetReady);
                 continue;
             }
             let look = self.enforce_limits().map(|d| self.zero + d);
@@ -338,7 +368,7 @@ impl World for RealWorld {
                 self.next_tick = now + TICK;
                 return (self.now(), Happening::Tick);
             }
-            let times = [deadline, look, self.gather_until];
+            let times = [deadline, look, gather_until];
             let until = times.into_iter().flatten().fold(self.next_tick, Instant::min);
             self.wait(until);
         }

@@ -17,7 +17,7 @@ impl HostId {
 /// A machine that jobs can run on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
-    /// `local`, or the host as the machines file writes it, without scheme and parameters.
+    /// `local`, or as much of what the machines file writes as tells it from the others.
     pub name: String,
     /// The Nix systems it builds for, its own first.
     pub systems: Vec<String>,

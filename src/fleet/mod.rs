@@ -4,6 +4,7 @@
 //! during a run in `sched/`.
 
 mod host;
+mod names;
 mod select;
 
 pub use host::{Host, HostId, Lack, LinkSpeed};

@@ -1,19 +1,22 @@
 //! Which hosts a run may use: Nix's configuration and machines, narrowed by the run's own options.
 //!
-//! Names and patterns are matched here and nowhere else. What a host is short of for one derivation
-//! is told by [`Host::lacks`], with pins taken in by [`Fleet::can_build`].
+//! What hosts are called, and what a name on the command line stands for, is [`Names`]' affair. What a
+//! host is short of for one derivation is told by [`Host::lacks`], with pins taken in by
+//! [`Fleet::can_build`].
 
 use globset::{Glob, GlobMatcher};
 
 use super::host::{Host, HostId, Lack, LinkSpeed};
-use crate::base::{Id as _, Span, Table};
+use super::names::Names;
+use crate::base::{Span, Table};
 use crate::nix::{Machine, MaxJobs, NixConfig};
 
 /// What a LAN does, until it is measured.
 const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(5) };
 
-/// What the user says about hosts for one run. A name is what a machines file calls a host,
-/// `user@host` or `host`, or a glob over that; `local` is this machine.
+/// What the user says about hosts for one run. A host is meant by the name that it is shown by, by
+/// `host`, `user@host`, either with `:port`, or by its store URI as far as `?`, or by a glob over any of
+/// these; `local` is this machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetOptions {
     /// Only these; empty means all.
@@ -42,6 +45,8 @@ pub struct Fleet {
     pub hosts: Table<HostId, Host>,
     /// Where to reach each; `None` for this machine.
     pub machines: Table<HostId, Option<Machine>>,
+    /// Whether this machine is among the chosen: if not, it only evaluates and takes in the results.
+    pub local: bool,
     pins: Vec<Pin>,
 }
 
@@ -111,12 +116,11 @@ impl Fleet {
         machines: Vec<Machine>,
         options: &FleetOptions,
     ) -> Result<Fleet, FleetError> {
+        let names = Names::of(&machines);
         let mut all = vec![(home(config, options), None)];
-        for machine in machines {
-            let host = remote(&machine, config.builders_use_substitutes, &all);
-            all.push((host, Some(machine)));
+        for (machine, name) in machines.into_iter().zip(names.of_builders()) {
+            all.push((remote(&machine, name, config.builders_use_substitutes), Some(machine)));
         }
-        let names = Names(all.iter().map(|(host, _)| host.name.clone()).collect());
         let chosen = names.chosen(options)?;
         for (name, slots) in &options.jobs {
             names.find("--jobs", name)?.into_iter().for_each(|i| all[i].0.slots = *slots);
@@ -140,8 +144,19 @@ impl Fleet {
                 place[i] = (chosen[i]).then_some(id);
             }
         }
-        let pins = options.pins.iter().map(|pin| names.pin(pin, &place)).collect::<Result<_, _>>()?;
-        Ok(Fleet { hosts, machines: kept, pins })
+        let pins = options.pins.iter().map(|p| pin(&names, p, &place)).collect::<Result<_, _>>()?;
+        Ok(Fleet { hosts, machines: kept, local: chosen[0], pins })
+    }
+
+    /// Whether any host but this machine builds.
+    pub fn has_builders(&self) -> bool {
+        self.hosts.iter().any(|(id, host)| id != HostId::HOME && host.slots > 0)
+    }
+
+    /// Lets nothing but this machine build.
+    pub fn retire_builders(&mut self) {
+        let builders = self.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME);
+        builders.for_each(|(_, host)| host.slots = 0);
     }
 
     /// Whether `host` can build the derivation called `name`, for `system`, requiring `features`.
@@ -253,17 +268,11 @@ fn home(config: &NixConfig, options: &FleetOptions) -> Host {
     }
 }
 
-/// A builder, with a name that none before it has.
-fn remote(machine: &Machine, substitutes: bool, before: &[(Host, Option<Machine>)]) -> Host {
-    let wanted = machine.alias.clone().unwrap_or_else(|| machine.uri.name());
-    let taken = |name: &str| before.iter().any(|(host, _)| host.name == name);
-    let numbered = (2..).map(|n| format!("{wanted}#{n}"));
-    let name =
-        std::iter::once(wanted.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(wanted.clone());
+fn remote(machine: &Machine, name: &str, substitutes: bool) -> Host {
     let mut features = machine.features.clone();
     features.extend(machine.mandatory.iter().filter(|x| !machine.features.contains(x)).cloned());
     Host {
-        name,
+        name: name.to_owned(),
         systems: machine.systems.clone(),
         features,
         mandatory: machine.mandatory.clone(),
@@ -275,79 +284,20 @@ fn remote(machine: &Machine, substitutes: bool, before: &[(Host, Option<Machine>
     }
 }
 
-/// The names of all hosts, chosen or not; the first is `local`.
-struct Names(Vec<String>);
-
-impl Names {
-    /// For each host, whether the run may use it.
-    fn chosen(&self, options: &FleetOptions) -> Result<Vec<bool>, FleetError> {
-        let mut chosen = vec![options.on.is_empty(); self.0.len()];
-        for name in &options.on {
-            self.find("--on", name)?.into_iter().for_each(|i| chosen[i] = true);
-        }
-        for name in &options.not_on {
-            self.find("--not-on", name)?.into_iter().for_each(|i| chosen[i] = false);
-        }
-        if options.local_only {
-            chosen.iter_mut().skip(1).for_each(|c| *c = false);
-        }
-        Ok(chosen)
+fn pin(
+    names: &Names,
+    (pattern, host): &(String, String),
+    place: &[Option<HostId>],
+) -> Result<Pin, FleetError> {
+    let hosts: Vec<HostId> = names.find("--pin", host)?.into_iter().filter_map(|i| place[i]).collect();
+    if hosts.is_empty() {
+        return Err(FleetError::PinnedAway { pattern: pattern.clone(), host: host.clone() });
     }
-
-    /// The hosts that a name or glob stands for, at least one.
-    fn find(&self, option: &'static str, wanted: &str) -> Result<Vec<usize>, FleetError> {
-        let select = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            (0..self.0.len()).filter(|i| spellings(*i, &self.0[*i]).any(matches)).collect()
-        };
-        // An address in brackets, or a name with `*` in it, is first taken as it is.
-        let mut found = select(&|name| name == wanted);
-        if found.is_empty() {
-            let glob = glob(option, wanted)?;
-            found = select(&|name| glob.is_match(name));
-        }
-        if found.is_empty() {
-            return Err(FleetError::NoSuchHost {
-                option,
-                name: wanted.to_owned(),
-                suggestion: self.closest(wanted),
-                known: self.0.join(", "),
-            });
-        }
-        Ok(found)
-    }
-
-    fn closest(&self, wanted: &str) -> Option<String> {
-        let distance =
-            |name: &str, i: usize| spellings(i, name).map(|s| strsim::osa_distance(s, wanted)).min();
-        let by_distance = self.0.iter().enumerate().filter_map(|(i, name)| Some((distance(name, i)?, name)));
-        // Up to a third of the letters may be wrong.
-        by_distance
-            .min()
-            .filter(|(d, _)| *d <= (wanted.chars().count() / 3).max(1))
-            .map(|(_, name)| name.clone())
-    }
-
-    fn pin(&self, (pattern, host): &(String, String), place: &[Option<HostId>]) -> Result<Pin, FleetError> {
-        let names = glob("--pin", pattern)?;
-        let hosts: Vec<HostId> = self.find("--pin", host)?.into_iter().filter_map(|i| place[i]).collect();
-        if hosts.is_empty() {
-            return Err(FleetError::PinnedAway { pattern: pattern.clone(), host: host.clone() });
-        }
-        Ok(Pin { names, hosts, wanted: host.clone() })
-    }
+    Ok(Pin { names: glob("--pin", pattern)?, hosts, wanted: host.clone() })
 }
 
-/// What host number `index` goes by: its name, and for builders that without user and `#n`.
-/// A builder that calls itself `local` is not this machine, so it is known by its whole name only.
-fn spellings(index: usize, name: &str) -> impl Iterator<Item = &str> {
-    let bare = name.rsplit_once('#').map_or(name, |(bare, _)| bare);
-    let host = bare.rsplit_once('@').map_or(bare, |(_, host)| host);
-    let others =
-        [bare, host].into_iter().filter(move |other| index != HostId::HOME.index() && *other != "local");
-    std::iter::once(name).chain(others)
-}
-
-fn glob(option: &'static str, pattern: &str) -> Result<GlobMatcher, FleetError> {
+/// Compiles the value of an option.
+pub(super) fn glob(option: &'static str, pattern: &str) -> Result<GlobMatcher, FleetError> {
     let why = |e: globset::Error| e.kind().to_string();
     Glob::new(pattern).map(|glob| glob.compile_matcher()).map_err(|e| FleetError::Pattern {
         option,

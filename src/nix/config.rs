@@ -31,6 +31,10 @@ pub struct NixConfig {
     pub store_dir: Option<String>,
     /// `trusted-users`.
     pub trusted_users: Vec<String>,
+    /// `trusted-public-keys`, each `NAME:KEY`.
+    pub trusted_public_keys: Vec<String>,
+    /// `require-sigs`.
+    pub require_sigs: bool,
     /// `substitute`.
     pub substitute: bool,
     /// `substituters`.
@@ -136,6 +140,8 @@ impl Settings {
             store: self.text("store", "auto"),
             store_dir: self.0.get("store-dir").map(plain),
             trusted_users: self.list("trusted-users"),
+            trusted_public_keys: self.list("trusted-public-keys"),
+            require_sigs: self.flag("require-sigs", true)?,
             substitute: self.flag("substitute", true)?,
             substituters: self.list("substituters"),
             max_silent_time: self.number("max-silent-time", 0)?,

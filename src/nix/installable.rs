@@ -58,7 +58,7 @@ impl Installable {
             return Ok(Self { target: Target::Attribute(target), outputs });
         }
         if target.is_empty() {
-            return Err(bad(text, "there is nothing before '^'; '.' is the flake in this directory"));
+            return Err(bad(text, "it names nothing to build; '.' is the flake in this directory"));
         }
         Ok(Self { target: Target::Reference(target), outputs })
     }

@@ -57,7 +57,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
             Some(file) => write!(f, "{}:{}", file.display(), self.line),
-            None => write!(f, "builders setting, line {}", self.line),
+            None => write!(f, "`builders`, line {}", self.line),
         }
     }
 }

@@ -114,14 +114,6 @@ impl StoreUri {
             other => format!("builders are reached over ssh:// and ssh-ng:// only, not {other}://"),
         })
     }
-
-    /// `user@host`, or `host`: what people call it.
-    pub fn name(&self) -> String {
-        match &self.user {
-            Some(user) => format!("{user}@{}", self.host),
-            None => self.host.clone(),
-        }
-    }
 }
 
 impl fmt::Display for StoreUri {

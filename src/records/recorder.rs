@@ -20,7 +20,10 @@ impl Recorder<BufWriter<File>> {
     pub fn begin(dir: &RunsDir, header: &Header) -> (Self, Option<RunFile>) {
         match dir.create(header.started) {
             Ok((file, out)) => (Self::new(out, file.path.display().to_string(), header), Some(file)),
-            Err(e) => (Self { trouble: Some(warning(&e)), ..Self::off() }, None),
+            Err(e) => (
+                Self::without(&format_args!("{e}; set XDG_STATE_HOME to a directory that can be written to")),
+                None,
+            ),
         }
     }
 }
@@ -31,14 +34,17 @@ impl<W: Write> Recorder<W> {
         Self { log: None, trouble: None, name: String::new() }
     }
 
+    /// Records nothing, and says once that this is so and why.
+    pub fn without(why: &dyn std::fmt::Display) -> Self {
+        Self { trouble: Some(format!("this run is not recorded: {why}")), ..Self::off() }
+    }
+
     /// Begins a log in `out`, which warnings call `name`.
     pub fn new(out: W, name: String, header: &Header) -> Self {
-        let mut this = Self { name, ..Self::off() };
         match LogWriter::new(out, header).and_then(|mut log| log.flush().map(|()| log)) {
-            Ok(log) => this.log = Some(log),
-            Err(e) => this.give_up(&e),
+            Ok(log) => Self { log: Some(log), name, ..Self::off() },
+            Err(e) => Self::without(&format_args!("{name}: {e}")),
         }
-        this
     }
 
     /// Appends a fact.
@@ -72,12 +78,8 @@ impl<W: Write> Recorder<W> {
 
     fn give_up(&mut self, e: &io::Error) {
         self.log = None;
-        self.trouble = Some(warning(&format!("{}: {e}", self.name)));
+        self.trouble = Some(format!("this run is not recorded any further: {}: {e}", self.name));
     }
-}
-
-fn warning(why: &dyn std::fmt::Display) -> String {
-    format!("this run is not recorded any further: {why}")
 }
 
 #[cfg(test)]
@@ -140,11 +142,22 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_full_from_the_beginning_is_another_matter() {
+        let mut recorder = Recorder::new(Full(10), "run.jsonl".into(), &header());
+        recorder.event(Time(0), &Event::FleetReady);
+        assert_eq!(
+            recorder.warning().as_deref(),
+            Some("this run is not recorded: run.jsonl: no storage space")
+        );
+        assert_eq!(recorder.warning(), None);
+    }
+
+    #[test]
     fn no_place_for_the_log_is_a_warning() {
         let temp = tempfile::NamedTempFile::new().unwrap();
         let (mut recorder, file) = Recorder::begin(&RunsDir::at(temp.path().join("runs")), &header());
         assert_eq!(file, None);
-        assert!(recorder.warning().unwrap().contains("cannot create"));
+        assert!(recorder.warning().unwrap().starts_with("this run is not recorded: cannot create"));
         recorder.event(Time(0), &Event::FleetReady);
         assert_eq!(recorder.warning(), None);
     }

@@ -26,7 +26,7 @@ pub fn failure_lines(run: &RunState, failure: &JobFailure) -> Vec<String> {
         });
         lines.extend(failure.tail.iter().map(|line| format!("  > {line}").trim_end().to_owned()));
     }
-    lines.push(format!("  For the full log, run: nix log {}", job.drv));
+    lines.push(format!("  For the full log, run: nix log {}", shell_words::quote(&job.drv)));
     lines
 }
 

@@ -1,9 +1,9 @@
 //! The result on standard output as `nix build --json` prints it.
 //!
-//! One array on one line, one object per requested derivation: `drvPath`, `outputs` by name, and
-//! `startTime`, `stopTime` (seconds since 1970) where it was built in this run. Nix leaves them out of
-//! what was valid already, and so is it here. Processor times are left out: Nix has user and system
-//! apart, and a run knows their sum.
+//! One array on one line, one object per requested derivation: `drvPath`, `outputs` by name, and, where
+//! it was built in this run, `startTime`, `stopTime` (seconds since 1970), `cpuUser`, `cpuSystem`
+//! (seconds, with a fraction). Nix leaves out what it does not know of and what was valid already, and
+//! so is it here. Names and units are those of `builtPathsWithResultToJSON` in Nix's build.cc.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::state::{JobState, RunState};
+use crate::base::Span;
 
 /// One derivation that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +23,13 @@ pub struct Requested {
 }
 
 /// What is printed for it. Fields are in the order of their names, as Nix prints them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_system: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_user: Option<f64>,
     pub drv_path: String,
     pub outputs: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +53,8 @@ pub fn build_results(requested: &[Requested], run: &RunState) -> Vec<BuildResult
         // 0 is what a host says that did not measure.
         let known = |seconds: u64| (seconds > 0).then_some(seconds);
         BuildResult {
+            cpu_system: times.and_then(|t| t.cpu_system).map(Span::as_secs_f64),
+            cpu_user: times.and_then(|t| t.cpu_user).map(Span::as_secs_f64),
             drv_path: requested.drv.clone(),
             outputs: requested.outputs.clone(),
             start_time: times.and_then(|t| known(t.start)),
@@ -81,7 +88,7 @@ mod tests {
         let wanted = [requested(run.job(ZLIB).drv.clone()), requested(run.job(HELLO).drv.clone())];
         let mut out = Vec::new();
         write_json(&build_results(&wanted, &run), &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"[{"drvPath":"/nix/store/00000000000000000000000000000000-zlib-1.3.drv","outputs":{"dev":"/nix/store/d-x","out":"/nix/store/o-x"},"startTime":1700000001,"stopTime":1700000004},{"drvPath":"/nix/store/00000000000000000000000000000003-hello-2.12.drv","outputs":{"dev":"/nix/store/d-x","out":"/nix/store/o-x"}}]"#);
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"[{"cpuSystem":0.0,"cpuUser":1.5,"drvPath":"/nix/store/00000000000000000000000000000000-zlib-1.3.drv","outputs":{"dev":"/nix/store/d-x","out":"/nix/store/o-x"},"startTime":1700000001,"stopTime":1700000004},{"drvPath":"/nix/store/00000000000000000000000000000003-hello-2.12.drv","outputs":{"dev":"/nix/store/d-x","out":"/nix/store/o-x"}}]"#);
     }
 
     #[test]

@@ -43,10 +43,10 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::HostLost { host, .. } if !run.hosts()[*host].newly_lost => Vec::new(),
         Event::HostLost { host, cause } => {
             let what = if run.hosts()[*host].met { "lost" } else { "could not reach" };
-            Line::one(Notice, format!("{what} {}: {}", run.host_name(*host), one_line(cause)))
+            Line::one(Notice, about_host(what, run.host_name(*host), cause))
         }
         Event::HostRefused { host, cause } => {
-            Line::one(Notice, format!("not using {}: {}", run.host_name(*host), one_line(cause)))
+            Line::one(Notice, about_host("not using", run.host_name(*host), cause))
         }
         Event::StageFailed { cause, .. } => match run.ended() {
             Some(Ended::Transfer(t)) => {
@@ -124,6 +124,14 @@ fn outcome_lines(
     }
 }
 
+/// `lost HOST: CAUSE`. Causes may name the host or what became of it themselves; once is enough.
+fn about_host(what: &str, host: &str, cause: &str) -> String {
+    let cause = one_line(cause);
+    let bare = [format!("cannot reach {host}: "), format!("{host}: "), format!("{host} ")];
+    let bare = bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str()));
+    format!("{what} {host}: {}", bare.unwrap_or(&cause))
+}
+
 /// `3 paths (1.2 MiB) from A to B`.
 fn route(run: &RunState, transfer: &Transfer) -> String {
     let what = format!("{} ({})", plural(transfer.paths, "path"), bytes(transfer.expected));
@@ -131,5 +139,19 @@ fn route(run: &RunState, transfer: &Transfer) -> String {
     match transfer.from {
         Source::Host(from) => format!("{what} from {} to {to}", run.host_name(from)),
         Source::Substituter => format!("{what} from a substituter to {to}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_named_once() {
+        let lost = |cause| about_host("could not reach", "b1", cause);
+        assert_eq!(lost("cannot reach b1: no route\n"), "could not reach b1: no route");
+        assert_eq!(lost("b1: its Nix does not answer"), "could not reach b1: its Nix does not answer");
+        assert_eq!(lost("b1 has no `nix-daemon`"), "could not reach b1: has no `nix-daemon`");
+        assert_eq!(lost("b12 is not known"), "could not reach b1: b12 is not known");
     }
 }

@@ -106,7 +106,13 @@ fn finished(job: JobId, attempt: u32, outcome: Outcome) -> Told {
 
 fn built(job: JobId, attempt: u32, wall: u64, size: u64) -> Told {
     let made = vec![Made { path: PathId(job.0), size, refs: vec![] }];
-    let times = Times { wall: Span::from_millis(wall), cpu: None, start: 1_700_000_001, stop: 1_700_000_004 };
+    let times = Times {
+        wall: Span::from_millis(wall),
+        cpu_user: Some(Span::from_millis(1500)),
+        cpu_system: Some(Span::ZERO),
+        start: 1_700_000_001,
+        stop: 1_700_000_004,
+    };
     finished(job, attempt, Outcome::Built { made, times })
 }
 
@@ -218,7 +224,19 @@ pub struct Scene {
 impl Scene {
     /// At 100 s, when gcc and hello are running.
     pub fn running() -> Self {
-        Self::of(first_part(), false)
+        Self::of(header(), first_part(), false)
+    }
+
+    /// The same with names as long as they get.
+    pub fn running_with_long_names() -> Self {
+        let mut header = Header::clone(&header());
+        for job in header.workload.jobs.iter_mut().map(|(_, job)| job) {
+            job.name = format!("python3.13-django-rest-framework-{}", job.name);
+        }
+        for (id, host) in header.hosts.iter_mut().filter(|(id, _)| *id != LOCAL) {
+            host.name = format!("nix@build-{}.{}.example.org", id.0, host.name);
+        }
+        Self::of(Arc::new(header), first_part(), false)
     }
 
     /// At the end.
@@ -230,11 +248,11 @@ impl Scene {
     pub fn failed_with_log(lines: impl IntoIterator<Item = String>) -> Self {
         let mut script = first_part();
         script.extend(second_part(lines));
-        Self::of(script, true)
+        Self::of(header(), script, true)
     }
 
-    fn of(script: Script, over: bool) -> Self {
-        let mut reporter = Reporter::new(header(), None);
+    fn of(header: Arc<Header>, script: Script, over: bool) -> Self {
+        let mut reporter = Reporter::new(header, None);
         tell(&mut reporter, script);
         if over {
             reporter.finish(Time(120_000_000));

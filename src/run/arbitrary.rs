@@ -90,12 +90,9 @@ fn transfer() -> impl Strategy<Value = TransferId> {
 }
 
 fn times() -> impl Strategy<Value = Times> {
-    (span(), option::of(span()), any::<u64>(), any::<u64>()).prop_map(|(wall, cpu, start, stop)| Times {
-        wall,
-        cpu,
-        start,
-        stop,
-    })
+    (span(), option::of(span()), option::of(span()), any::<u64>(), any::<u64>()).prop_map(
+        |(wall, cpu_user, cpu_system, start, stop)| Times { wall, cpu_user, cpu_system, start, stop },
+    )
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

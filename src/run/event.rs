@@ -70,12 +70,27 @@ pub struct Made {
 pub struct Times {
     /// From start to end.
     pub wall: Span,
-    /// Processor time in user and system mode, where the host's Nix reports it.
-    pub cpu: Option<Span>,
+    /// Processor time in user mode, where the host's Nix reports it. Logs of the first version have the
+    /// sum of both modes here, under the name `cpu`.
+    #[serde(default, alias = "cpu")]
+    pub cpu_user: Option<Span>,
+    /// Processor time in system mode, likewise.
+    #[serde(default)]
+    pub cpu_system: Option<Span>,
     /// Seconds since 1970 when the build began, by the host's clock; 0 if it did not say.
     pub start: u64,
     /// Seconds since 1970 when it ended.
     pub stop: u64,
+}
+
+impl Times {
+    /// Processor time in user and system mode together, where either is known.
+    pub fn cpu(&self) -> Option<Span> {
+        match (self.cpu_user, self.cpu_system) {
+            (None, None) => None,
+            (user, system) => Some(user.unwrap_or_default() + system.unwrap_or_default()),
+        }
+    }
 }
 
 /// Ways for a derivation not to build.

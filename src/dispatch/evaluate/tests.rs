@@ -141,9 +141,9 @@ fn says_what_is_wrong() {
     let flakes = EvalOptions::default();
     insta::assert_snapshot!(error(&flakes, &store("x.drv^lib")), @"/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-x.drv has no output 'lib'; it has: dev, out");
     insta::assert_snapshot!(error(&flakes, &store("lost.drv")), @"cannot read /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-lost.drv: entity not found");
-    insta::assert_snapshot!(error(&flakes, &store("hello")), @"'/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello' is /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello, which is no derivation: there is nothing to build");
+    insta::assert_snapshot!(error(&flakes, &store("hello")), @"/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-hello is a store path, which is no derivation, so there is nothing to build; name a package, or a .drv file");
     insta::assert_snapshot!(error(&flakes, "-A x"), @"-A x needs a --file or --expr to look it up in; for a flake, write '.#x'");
-    insta::assert_snapshot!(error(&in_file(), "src"), @"'src' is /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-src, which is no derivation: there is nothing to build");
+    insta::assert_snapshot!(error(&in_file(), "src"), @"'src' is /nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-src, which is no derivation, so there is nothing to build; name a package, or a .drv file");
     let failed = run(&in_file(), &["bad"]);
     assert_eq!(failed.said, ["warning: dirty", "error: bad"]);
     assert!(failed.roots.unwrap_err().to_string().contains("failed (exit status: 1)"));

@@ -57,7 +57,9 @@ fn plan(files: &[KeyFile], agent: &[Vec<u8>], only_files: bool) -> Plan {
             State::Plain if file.is_hardware() => {}
             State::Plain => plan.offers.push(Offer::File(file.path.clone())),
             State::Encrypted => {
-                plan.skipped.push(format!("{path} (encrypted and not in the agent: `ssh-add {path}`)"))
+                let shown = path.to_string();
+                let quoted = shell_words::quote(&shown);
+                plan.skipped.push(format!("{path} (encrypted and not in the agent: `ssh-add {quoted}`)"))
             }
             State::Public => plan.skipped.push(format!("{path} (not in the agent)")),
             State::Unreadable(why) => plan.skipped.push(format!("{path} ({why})")),

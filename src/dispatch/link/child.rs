@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{End, Ending, Interrupt, STDERR_KEPT, Stream};
+use super::{End, Ending, Interrupt, STDERR_KEPT, Stream, silence};
 
 /// How long a child that was asked to end gets before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -126,6 +126,7 @@ pub(super) struct ChildStream {
     tail: Tail,
     stderr_ended: Receiver<()>,
     kind: Kind,
+    patience: Option<Duration>,
 }
 
 /// Starts `command` as a stream.
@@ -154,7 +155,17 @@ pub(super) fn spawn(command: &mut Command, kind: Kind) -> io::Result<ChildStream
     });
     let stderr_ended = started.inspect_err(|_| child.end())?;
     let interrupt = Interrupt::new(End::Child { wake: waker, child: child.clone() });
-    Ok(ChildStream { stdin: Some(stdin), stdout, wake, interrupt, child, tail, stderr_ended, kind })
+    Ok(ChildStream {
+        stdin: Some(stdin),
+        stdout,
+        wake,
+        interrupt,
+        child,
+        tail,
+        stderr_ended,
+        kind,
+        patience: None,
+    })
 }
 
 /// Whole NARs pass through: the larger the pipe, the less often both sides wake each other. Well below the
@@ -195,6 +206,20 @@ impl ChildStream {
         if got == expected.as_bytes() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
+    /// Waits for the next byte of a call, or of room for one, within the patience there is.
+    fn wait_for_byte(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: PollFlags,
+        since: &mut Option<Instant>,
+    ) -> io::Result<()> {
+        let Some(limit) = self.patience else { return self.wait(fd, interest, None) };
+        match limit.saturating_sub(since.get_or_insert_with(Instant::now).elapsed()) {
+            Duration::ZERO => Err(silence(limit)),
+            left => self.wait(fd, interest, Some(left)),
+        }
+    }
+
     fn wait(&self, fd: BorrowedFd<'_>, interest: PollFlags, timeout: Option<Duration>) -> io::Result<()> {
         let mut fds = [PollFd::from_borrowed_fd(fd, interest), PollFd::new(&self.wake, PollFlags::IN)];
         let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
@@ -208,13 +233,14 @@ impl ChildStream {
 
 impl Read for ChildStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut since = None;
         loop {
             if self.interrupt.fired() {
                 return Err(Interrupt::error());
             }
             match self.stdout.read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(self.stdout.as_fd(), PollFlags::IN, None)?;
+                    self.wait_for_byte(self.stdout.as_fd(), PollFlags::IN, &mut since)?;
                 }
                 result => return result,
             }
@@ -224,6 +250,7 @@ impl Read for ChildStream {
 
 impl Write for ChildStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let mut since = None;
         loop {
             if self.interrupt.fired() {
                 return Err(Interrupt::error());
@@ -234,7 +261,7 @@ impl Write for ChildStream {
                 result => return result,
             }
             if let Some(stdin) = &self.stdin {
-                self.wait(stdin.as_fd(), PollFlags::OUT, None)?;
+                self.wait_for_byte(stdin.as_fd(), PollFlags::OUT, &mut since)?;
             }
         }
     }
@@ -264,6 +291,10 @@ impl Stream for ChildStream {
         }
         let carrier_failed = self.kind == Kind::Ssh && status == Some(255);
         Ending { status, stderr: self.tail.text(), carrier_failed }
+    }
+
+    fn set_patience(&mut self, limit: Option<Duration>) {
+        self.patience = limit;
     }
 }
 
@@ -308,6 +339,19 @@ mod tests {
             interrupt.fire();
             let error = blocked.join().unwrap().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        }
+    }
+
+    #[test]
+    fn patience_ends_a_read_and_a_write_that_wait_for_nothing() {
+        for write in [false, true] {
+            let mut stream = sh("echo ready; exec sleep 100");
+            stream.set_patience(Some(Duration::from_millis(20)));
+            let mut block = vec![0; 6];
+            stream.read_exact(&mut block).unwrap();
+            block.resize(1 << 20, 0);
+            let error = if write { stream.write_all(&block) } else { stream.read_exact(&mut block) };
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
         }
     }
 

@@ -35,6 +35,9 @@ pub enum LinkError {
     /// The remote program ended by itself.
     #[error("`{program}` on {host} ended with {status}: {detail}; run it there by hand to see why")]
     CommandFailed { host: String, program: String, status: String, detail: String },
+    /// This machine's own Nix is there but not to be had.
+    #[error("cannot use this machine's Nix: {cause}; {remedy}")]
+    Home { cause: String, remedy: String },
     /// ssh cannot make sense of its configuration.
     #[error(
         "ssh cannot be asked about {host}: {cause}; fix that in ssh_config, NIX_SSHOPTS or the machines file"

@@ -1,16 +1,19 @@
 //! The link to this machine's own Nix.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::child::{self, Kind};
-use super::{End, Ending, Interrupt, Link, LinkError, Stream};
+use super::{End, Ending, Interrupt, Link, LinkError, Stream, silence};
 
 /// The name under which errors speak of this machine.
 const LOCAL: &str = "this machine";
+/// What to do where nobody listens at the daemon's socket.
+const START: &str = "start its nix-daemon (`systemctl start nix-daemon.socket`, or `nix-daemon` as root)";
 
 /// How this machine's Nix is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,32 +56,105 @@ impl LocalNix {
     }
 }
 
+impl LocalNix {
+    /// The socket to connect to, or `None` where a child process is to open the store.
+    ///
+    /// # Errors
+    /// Neither can go well ([`LinkError::Home`]).
+    pub fn socket(&self) -> Result<Option<PathBuf>, LinkError> {
+        let may_write = |path: &Path| {
+            rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::READ_OK).is_ok()
+        };
+        // Whether it exists in a directory that is closed to this user shows when connecting.
+        let exists = |path: &Path| path.try_exists().unwrap_or(true);
+        let socket = self.socket_to_use(may_write, exists);
+        let as_nix_likes = ["", "auto"].contains(&self.remote.as_str());
+        if socket.is_none() && as_nix_likes && self.state.exists() && !may_write(&self.state) {
+            let (socket, state, user) = (self.socket.display(), self.state.display(), user_name());
+            let cause = format!("there is no {socket}, and the user '{user}' may not write to {state}");
+            return Err(LinkError::Home { cause, remedy: START.to_owned() });
+        }
+        Ok(socket)
+    }
+}
+
+/// The name of the user that this process runs as, or else the number.
+#[must_use]
+pub fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    name_of(uid, "/etc/passwd").unwrap_or_else(|| {
+        // Who is not in that file may be known to some other service.
+        let said = Command::new("id").arg("-un").output().ok().filter(|out| out.status.success());
+        let name = said.and_then(|out| String::from_utf8(out.stdout).ok()).map(|name| name.trim().to_owned());
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| uid.to_string())
+    })
+}
+
+/// The name that goes with a number in `/etc/passwd` or `/etc/group`.
+fn name_of(id: u32, file: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let entry = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)? == id.to_string()).then_some(name)
+    };
+    text.lines().find_map(entry)
+}
+
+/// Why the socket cannot be connected to, and what to do.
+fn refused(socket: &Path, error: &io::Error) -> LinkError {
+    let (at, user) = (socket.display(), user_name());
+    let (cause, remedy) = match error.kind() {
+        io::ErrorKind::NotFound => (format!("there is no {at}"), START.to_owned()),
+        io::ErrorKind::ConnectionRefused => (format!("nobody listens at {at}"), START.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            let cause = format!("the user '{user}' may not connect to {at} (permission denied)");
+            (cause, admit(socket, &user))
+        }
+        _ => (format!("{at}: {error}"), START.to_owned()),
+    };
+    LinkError::Home { cause, remedy }
+}
+
+/// How a user gets access to the socket: by the group of what is closed to everybody else.
+fn admit(socket: &Path, user: &str) -> String {
+    const GROUP_MAY_PASS: u32 = 0o010;
+    const GROUP_MAY_WRITE: u32 = 0o020;
+    let closed = |path: &&Path| {
+        rustix::fs::access(*path, rustix::fs::Access::EXEC_OK).is_err()
+            && rustix::fs::access(*path, rustix::fs::Access::WRITE_OK).is_err()
+    };
+    let mut way: Vec<&Path> = socket.ancestors().collect();
+    way.reverse();
+    let first = way.into_iter().find(closed).unwrap_or(socket);
+    let by_group = first.metadata().ok().filter(|m| m.mode() & (GROUP_MAY_PASS | GROUP_MAY_WRITE) != 0);
+    match by_group.map(|m| m.gid()) {
+        Some(gid @ 1..) => {
+            let group = name_of(gid, "/etc/group").unwrap_or_else(|| gid.to_string());
+            format!("add the user to the group '{group}' (`usermod -aG {group} {user}`) and log in again")
+        }
+        _ => format!("let the user through {} (as root, with chmod or chgrp)", first.display()),
+    }
+}
+
 /// Opens a link to this machine's Nix: over its daemon's socket, or through a child process that opens
 /// the store itself (as root, or where `NIX_REMOTE` names another store).
 ///
 /// # Errors
-/// The daemon does not answer ([`LinkError::Unreachable`]) or Nix is not there ([`LinkError::NoNix`]).
+/// The daemon cannot be connected to ([`LinkError::Home`]) or Nix is not there ([`LinkError::NoNix`]).
 pub fn open_local(how: &LocalNix) -> Result<Link, LinkError> {
-    let may_write = |path: &Path| {
-        rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::READ_OK).is_ok()
-    };
-    match how.socket_to_use(may_write, Path::exists) {
+    match how.socket()? {
         Some(socket) => open_socket(&socket),
         None => open_child(how),
     }
 }
 
 fn open_socket(socket: &Path) -> Result<Link, LinkError> {
-    let failed = |error: io::Error| LinkError::CommandFailed {
-        host: LOCAL.to_owned(),
-        program: "nix-daemon".to_owned(),
-        status: "no answer".to_owned(),
-        detail: format!("{}: {error} (is the nix-daemon service running?)", socket.display()),
-    };
+    let failed = |error: io::Error| refused(socket, &error);
     let stream = UnixStream::connect(socket).map_err(failed)?;
     let cut = stream.try_clone().map_err(failed)?;
     let interrupt = Interrupt::new(End::Unix(cut));
-    let stream = SocketStream { stream, interrupt: interrupt.clone() };
+    let stream = SocketStream { stream, interrupt: interrupt.clone(), patience: None };
     Ok(Link::new(Box::new(stream), interrupt, LOCAL, "nix-daemon"))
 }
 
@@ -104,11 +180,16 @@ fn open_child(how: &LocalNix) -> Result<Link, LinkError> {
 struct SocketStream {
     stream: UnixStream,
     interrupt: Interrupt,
+    patience: Option<Duration>,
 }
 
 impl SocketStream {
     fn checked(&self, result: io::Result<usize>) -> io::Result<usize> {
-        if self.interrupt.fired() { Err(Interrupt::error()) } else { result }
+        match (result, self.patience) {
+            _ if self.interrupt.fired() => Err(Interrupt::error()),
+            (Err(error), Some(limit)) if error.kind() == io::ErrorKind::WouldBlock => Err(silence(limit)),
+            (result, _) => result,
+        }
     }
 }
 
@@ -138,6 +219,13 @@ impl Stream for SocketStream {
     /// A daemon that is not this program's child tells nothing beside the protocol.
     fn ending(&mut self, _wait: Duration) -> Ending {
         Ending::default()
+    }
+
+    fn set_patience(&mut self, limit: Option<Duration>) {
+        self.patience = limit;
+        // Refused only for a limit of zero, which nobody sets.
+        let _ = self.stream.set_read_timeout(limit);
+        let _ = self.stream.set_write_timeout(limit);
     }
 }
 
@@ -185,10 +273,33 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_nobody_listens_at_is_told_from_a_closed_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        drop(UnixListener::bind(&socket).unwrap());
+        let error = open_local(&LocalNix { socket: socket.clone(), ..how("daemon") }).unwrap_err();
+        assert!(error.to_string().contains("nobody listens at"), "{error}");
+        let closed = refused(&socket, &io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(closed.contains(&format!("the user '{}' may not connect", user_name())), "{closed}");
+    }
+
+    #[test]
+    fn a_silent_daemon_is_waited_for_only_so_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let mut link = open_local(&LocalNix { socket, ..how("daemon") }).unwrap();
+        link.set_patience(Some(Duration::from_millis(20)));
+        assert_eq!(link.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let block = vec![0; 1 << 20];
+        assert_eq!(link.write_all(&block).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
     fn no_daemon_and_no_nix_are_said() {
         let refused =
             open_local(&LocalNix { socket: "/does/not/exist".into(), ..how("daemon") }).unwrap_err();
-        assert!(refused.to_string().contains("service running"), "{refused}");
+        insta::assert_snapshot!(refused, @"cannot use this machine's Nix: there is no /does/not/exist; start its nix-daemon (`systemctl start nix-daemon.socket`, or `nix-daemon` as root)");
         let missing = LocalNix { program: vec!["/no/nix-daemon".to_owned()], ..how("local") };
         assert!(matches!(open_local(&missing), Err(LinkError::NoNix { .. })));
     }

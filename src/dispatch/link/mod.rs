@@ -33,7 +33,7 @@ use std::time::Duration;
 pub use config::SshConfig;
 pub use error::LinkError;
 pub use gate::Gate;
-pub use local::{LocalNix, open_local};
+pub use local::{LocalNix, open_local, user_name};
 pub use master::Master;
 pub use resolve::{Carrier, Resolved, SshOptions, Target, resolve};
 
@@ -56,6 +56,16 @@ pub trait Stream: Read + Write + Send {
 
     /// How the far command ended and what it said, waiting at most `wait` for that.
     fn ending(&mut self, wait: Duration) -> Ending;
+
+    /// How long one read or write may wait without a byte; `None` for ever. It then ends with
+    /// [`silence`].
+    fn set_patience(&mut self, limit: Option<Duration>);
+}
+
+/// The error of a call that waited in vain for as long as it may.
+fn silence(limit: Duration) -> io::Error {
+    let text = format!("no byte in either direction for {} s", limit.as_secs_f32());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 /// How the command at the far end came to its end, as far as that is known.
@@ -105,6 +115,13 @@ impl Link {
     /// The link is gone.
     pub fn keep_alive(&mut self) -> io::Result<()> {
         self.stream.keep_alive()
+    }
+
+    /// Limits how long a read or write may wait without a byte; `None` for no limit, as at first. A
+    /// call that waited in vain ends with [`io::ErrorKind::TimedOut`], and nothing can be said over the
+    /// link after that. What only keeps the connection alive is no byte.
+    pub fn set_patience(&mut self, limit: Option<Duration>) {
+        self.stream.set_patience(limit);
     }
 
     /// The last of what the far command wrote to stderr; waits briefly for it.
@@ -209,17 +226,35 @@ impl std::fmt::Debug for Interrupt {
 /// first read: see [`Link::diagnose`].
 pub fn open(host: &Resolved, timeout: Option<Duration>, gate: &Gate) -> Result<Link, LinkError> {
     let timeout = timeout.or(host.connect_timeout()).unwrap_or(DEFAULT_TIMEOUT);
+    open_within(host, Steps { connect: timeout, each: timeout }, gate)
+}
+
+/// How long opening a link may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// For the host's kernel to take the connection, which it does however busy the host is. Where
+    /// OpenSSH carries the link `each` counts in its place, since its `ConnectTimeout` is for both.
+    pub connect: Duration,
+    /// For each step after that, which are its sshd's.
+    pub each: Duration,
+}
+
+/// As [`open`], with a limit of its own for the first step.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_within(host: &Resolved, steps: Steps, gate: &Gate) -> Result<Link, LinkError> {
     let _pass = gate.enter();
     if let Carrier::OpenSsh { why } = host.carrier() {
         tracing::debug!(host = host.name(), why, "an OpenSSH process carries the link");
-        return openssh::open(host, timeout);
+        return openssh::open(host, steps.each);
     }
-    match ssh2_carrier::open(host, timeout) {
+    match ssh2_carrier::open(host, steps) {
         Ok(link) => Ok(link),
         Err(ssh2_carrier::Failure::Error(error)) => Err(error),
         Err(ssh2_carrier::Failure::Beyond(why)) => {
             tracing::debug!(host = host.name(), why, "an OpenSSH process takes over the link");
-            let link = openssh::open(host, timeout)?;
+            let link = openssh::open(host, steps.each)?;
             host.learn_openssh(why);
             Ok(link)
         }

@@ -37,7 +37,7 @@ fn shown(fleet: &Fleet) -> String {
 #[test]
 fn everybody_by_default() {
     let fleet = fleet(FleetOptions::default()).unwrap();
-    assert_eq!(shown(&fleet), "local:6 root@builder1:4 builder2:8 root@builder1#2:0 aqua:1");
+    assert_eq!(shown(&fleet), "local:6 builder1#1:4 builder2:8 builder1#2:0 aqua:1");
     let home = &fleet.hosts[HostId::HOME];
     assert_eq!(
         (home.systems.join(" ").as_str(), home.cores, home.link),
@@ -51,10 +51,10 @@ fn everybody_by_default() {
 #[test]
 fn names_and_globs_choose() {
     for (yes, no, expected) in [
-        ("builder1", "", "local:0 root@builder1:4 root@builder1#2:0"),
-        ("root@builder1#2 local", "", "local:6 root@builder1#2:0"),
+        ("builder1", "", "local:0 builder1#1:4 builder1#2:0"),
+        ("builder1#2 local", "", "local:6 builder1#2:0"),
         ("build*", "builder1", "local:0 builder2:8"),
-        ("", "local", "local:0 root@builder1:4 builder2:8 root@builder1#2:0 aqua:1"),
+        ("", "local", "local:0 builder1#1:4 builder2:8 builder1#2:0 aqua:1"),
         ("", "*", "local:0"),
         ("{aqua,local}", "", "local:6 aqua:1"),
         ("l*", "", "local:6"),
@@ -72,7 +72,7 @@ fn slots_and_speeds_are_overridden() {
         ..Default::default()
     };
     let chosen = fleet(options.clone()).unwrap();
-    assert_eq!(shown(&chosen), "local:2 root@builder1:3 builder2:8 root@builder1#2:3 aqua:1");
+    assert_eq!(shown(&chosen), "local:2 builder1#1:3 builder2:8 builder1#2:3 aqua:1");
     assert_eq!(chosen.hosts.rows().iter().map(|h| h.speed).collect::<Vec<_>>(), [2.0, 2.0, 2.0, 2.0, 0.5]);
     // What is not chosen builds nothing, whatever else is said of it.
     let away = fleet(FleetOptions { not_on: words("local"), ..options }).unwrap();
@@ -84,8 +84,8 @@ fn slots_and_speeds_are_overridden() {
 #[test]
 fn unknown_names_are_errors() {
     let error = |options| fleet(options).unwrap_err().to_string();
-    insta::assert_snapshot!(error(on("bulider2", "")), @"--on names 'bulider2', but there is no such host (did you mean 'builder2'?); there are: local, root@builder1, builder2, root@builder1#2, aqua");
-    insta::assert_snapshot!(error(on("", "zebra*")), @"--not-on names 'zebra*', but there is no such host; there are: local, root@builder1, builder2, root@builder1#2, aqua");
+    insta::assert_snapshot!(error(on("bulider2", "")), @"--on names 'bulider2', but there is no such host (did you mean 'builder2'?); there are: local, builder1#1, builder2, builder1#2, aqua");
+    insta::assert_snapshot!(error(on("", "zebra*")), @"--not-on names 'zebra*', but there is no such host; there are: local, builder1#1, builder2, builder1#2, aqua");
     insta::assert_snapshot!(error(on("[x", "")), @"--on: '[x' is no valid pattern: unclosed character class; missing ']'");
     let jobs = FleetOptions { jobs: vec![("nobody".into(), 1)], ..Default::default() };
     assert!(error(jobs).starts_with("--jobs names 'nobody'"));
@@ -126,11 +126,11 @@ fn says_what_every_host_lacks() {
         fleet.refusal("hello-2", system, &words(features)).unwrap().to_string()
     };
     insta::assert_snapshot!(show(&chosen, "aarch64-linux", ""), @r"
-    no chosen host can build hello-2: local does not build for aarch64-linux; root@builder1 does not build for aarch64-linux; builder2 takes only derivations that require 'benchmark'; root@builder1#2 builds nothing in this run (0 slots)
+    no chosen host can build hello-2: local does not build for aarch64-linux; builder1#1 does not build for aarch64-linux; builder2 takes only derivations that require 'benchmark'; builder1#2 builds nothing in this run (0 slots)
     take 'benchmark' out of the mandatory features (field 7) of builder2 in `builders` or the machines file, or add a builder without it
     ");
     insta::assert_snapshot!(show(&chosen, "x86_64-linux", "big"), @r"
-    no chosen host can build hello-2: local lacks the feature 'big'; root@builder1 lacks the feature 'big'; builder2 lacks the feature 'big'; root@builder1#2 builds nothing in this run (0 slots)
+    no chosen host can build hello-2: local lacks the feature 'big'; builder1#1 lacks the feature 'big'; builder2 lacks the feature 'big'; builder1#2 builds nothing in this run (0 slots)
     if local does have 'big', add it to `system-features` in this machine's nix.conf; otherwise add a builder that has it
     ");
     let alone = fleet(FleetOptions { local_only: true, ..Default::default() }).unwrap();

@@ -74,11 +74,7 @@ fn zero_speed_is_one_and_zero_jobs_stay() {
 fn splits_lines_then_comments_then_semicolons() {
     assert_eq!(
         names("a; b # c; d\n\n ; # e\nf", &[]),
-        [
-            "builders setting, line 1=ssh://a",
-            "builders setting, line 1=ssh://b",
-            "builders setting, line 4=ssh://f"
-        ]
+        ["`builders`, line 1=ssh://a", "`builders`, line 1=ssh://b", "`builders`, line 4=ssh://f"]
     );
 }
 
@@ -87,12 +83,7 @@ fn files_nest_and_missing_ones_are_passed_over() {
     let files = [("/m", "# all\n@/n\nc"), ("/n", "b\n@/gone")];
     assert_eq!(
         names("a; @ /m ; d", &files),
-        [
-            "builders setting, line 1=ssh://a",
-            "/n:1=ssh://b",
-            "/m:3=ssh://c",
-            "builders setting, line 1=ssh://d"
-        ]
+        ["`builders`, line 1=ssh://a", "/n:1=ssh://b", "/m:3=ssh://c", "`builders`, line 1=ssh://d"]
     );
     assert_eq!(parse("@/m", &files).unwrap().missing, [PathBuf::from("/gone")]);
     // The same file twice, one after the other, is no cycle.
@@ -102,7 +93,7 @@ fn files_nest_and_missing_ones_are_passed_over() {
 #[test]
 fn says_where_a_file_goes_wrong() {
     insta::assert_snapshot!(error("@/m", &[("/m", "a\n@/n"), ("/n", "@/m")]), @"/n:1: '@/m' includes itself; take one of the '@' lines out");
-    insta::assert_snapshot!(error("@/m", &[("/m", "DENIED")]), @"builders setting, line 1: cannot read the machines file '/m': permission denied");
+    insta::assert_snapshot!(error("@/m", &[("/m", "DENIED")]), @"`builders`, line 1: cannot read the machines file '/m': permission denied");
     let files: Vec<(String, String)> =
         (0..40).map(|i| (format!("/{i}"), format!("@/{0}\n@/{0}", i + 1))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
@@ -133,9 +124,9 @@ fn unusable_machines_are_left_out_with_a_warning() {
     let m = parse("local; unix:///x; s3://bucket; b", &[]).unwrap();
     assert_eq!(m.list.len(), 1);
     insta::assert_snapshot!(m.warnings.join("\n"), @r"
-    builders setting, line 1: the machine 'local://local' is left out: it names a store of this machine, which takes part anyway as the host 'local'
-    builders setting, line 1: the machine 'unix:///x' is left out: it names a store of this machine, which takes part anyway as the host 'local'
-    builders setting, line 1: the machine 's3://bucket' is left out: builders are reached over ssh:// and ssh-ng:// only, not s3://
+    `builders`, line 1: the machine 'local://local' is left out: it names a store of this machine, which takes part anyway as the host 'local'
+    `builders`, line 1: the machine 'unix:///x' is left out: it names a store of this machine, which takes part anyway as the host 'local'
+    `builders`, line 1: the machine 's3://bucket' is left out: builders are reached over ssh:// and ssh-ng:// only, not s3://
     ");
 }
 
@@ -181,7 +172,7 @@ fn says_what_is_wrong_with_toml() {
     assert!(toml("[machines.a]\njobs=1").contains("missing field `uri`"));
     insta::assert_snapshot!(toml("[machines.a]\nuri='a'\nspeed-factor=-1"), @"/m.toml:1: speed-factor: machine 'a': it is no finite number from 0 on");
     assert!(toml("b x86_64-linux").starts_with("/m.toml:1: "));
-    assert!(error("[machines.a", &[]).starts_with("builders setting, line 1: "));
+    assert!(error("[machines.a", &[]).starts_with("`builders`, line 1: "));
 }
 
 proptest! {

@@ -64,6 +64,11 @@ pub enum WireError {
 }
 
 impl WireError {
+    /// Whether the other side said nothing for as long as the stream waits.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Whether the connection is at fault, rather than the request: another connection may do better.
     pub fn is_connection(&self) -> bool {
         match self {

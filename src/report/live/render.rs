@@ -1,15 +1,20 @@
 //! What the live region says, as a pure function of the run's state, the time and the window.
 
-use console::{measure_text_width, pad_str, style, truncate_str};
+use console::style;
 
 use super::super::state::{HostState, JobState, RunState, Running, Standing};
 use super::super::text::one_line;
 use super::super::units::{bytes, plural};
+use super::fit::{Piece, append, cut, cut_apart, fitting, width};
 use crate::base::Time;
 use crate::fleet::HostId;
 
-/// Names of hosts take up to this many columns.
+/// Names of hosts take up to this many columns, and up to a quarter of the window.
 const NAME_WIDTH: usize = 20;
+/// A window of fewer columns has none to spare for lining up what has no name in front.
+const ROOMY: usize = 60;
+/// Rows of the window that are left to what scrolls by.
+const SCROLLING: usize = 2;
 
 /// The window that is drawn into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,40 +28,101 @@ pub struct Look {
 }
 
 /// The region's lines, each narrower than the window: one per host, one for the critical path, one
-/// with counts. A low window shows fewer hosts and says how many it leaves out.
+/// with counts. In a low window the hosts are the first to go, and the counts stay.
 pub fn render(run: &RunState, now: Time, look: Look) -> Vec<String> {
     // A line as wide as the window wraps in some terminals.
-    let width = look.width.saturating_sub(1);
-    if width == 0 {
+    let room = look.width.saturating_sub(1);
+    if room == 0 {
         return Vec::new();
     }
-    let shown: Vec<HostId> = run.hosts().ids().filter(|host| takes_part(run, *host)).collect();
-    let labels = shown.iter().map(|host| run.host_name(*host)).chain(["critical"]);
-    let column = labels.map(measure_text_width).max().unwrap_or(0).min(NAME_WIDTH);
-    let label = |name: &str| {
-        let name = pad_str(name, column, console::Alignment::Left, Some("…")).into_owned();
-        if look.color && !name.trim().is_empty() {
-            style(name).bold().force_styling(true).to_string()
-        } else {
-            name
-        }
-    };
-    let room = width.saturating_sub(column + 2);
+    let rows = look.height.saturating_sub(SCROLLING).max(1);
+    let hosts: Vec<HostId> = run.hosts().ids().filter(|host| takes_part(run, *host)).collect();
+    let names: Vec<&str> = hosts.iter().map(|host| run.host_name(*host)).collect();
+    let longest = names.iter().map(|name| width(name)).max().unwrap_or(0).max(CRITICAL.len());
+    let column = longest.min(NAME_WIDTH).min((room / 4).max(CRITICAL.len()));
+    let hosts: Vec<(HostId, String)> = hosts.into_iter().zip(cut_apart(&names, column)).collect();
+    let grid = Grid { column, room, color: look.color };
 
-    let fits = look.height.saturating_sub(4).max(1);
-    let cut = if shown.len() > fits { fits.saturating_sub(1) } else { shown.len() };
-    let mut lines: Vec<String> = shown[..cut]
-        .iter()
-        .map(|host| format!("{}  {}", label(run.host_name(*host)), host_cell(run, *host, now, room)))
-        .collect();
-    if cut < shown.len() {
-        lines.push(format!("{}  and {}", label(""), plural(shown.len() - cut, "more host")));
+    let critical = critical_cell(run, now, grid.cell()).map(|cell| grid.line(CRITICAL, &cell));
+    let critical = critical.filter(|_| rows > 1);
+    let for_hosts = rows - 1 - usize::from(critical.is_some());
+    let mut lines = host_lines(run, &hosts, now, &grid, for_hosts);
+    lines.extend(critical);
+    let counts = |room| counts(run, now, room);
+    lines.push(if look.width < ROOMY { counts(room) } else { grid.line("", &counts(grid.cell())) });
+    lines.iter().map(|line| cut(line, room).trim_end().to_owned()).collect()
+}
+
+const CRITICAL: &str = "critical";
+
+/// Where names and what is said of them stand.
+struct Grid {
+    column: usize,
+    room: usize,
+    color: bool,
+}
+
+impl Grid {
+    /// Columns behind the name.
+    fn cell(&self) -> usize {
+        self.room.saturating_sub(self.column + 2)
     }
-    if let Some(cell) = critical_cell(run, now, room) {
-        lines.push(format!("{}  {cell}", label("critical")));
+
+    fn line(&self, name: &str, cell: &str) -> String {
+        let gap = " ".repeat(self.column.saturating_sub(width(name)) + 2);
+        match self.color && !name.is_empty() {
+            true => format!("{}{gap}{cell}", style(name).bold().force_styling(true)),
+            false => format!("{name}{gap}{cell}"),
+        }
     }
-    lines.push(format!("{}  {}", label(""), counts(run, now)));
-    lines.iter().map(|line| truncate_str(line, width, "…").trim_end().to_owned()).collect()
+}
+
+/// A line for each host, or for as many as there are rows, and one about the others.
+fn host_lines(
+    run: &RunState,
+    hosts: &[(HostId, String)],
+    now: Time,
+    grid: &Grid,
+    rows: usize,
+) -> Vec<String> {
+    let line = |(host, name): &(HostId, String)| grid.line(name, &host_cell(run, *host, now, grid.cell()));
+    if hosts.len() <= rows {
+        return hosts.iter().map(line).collect();
+    }
+    if rows == 0 {
+        return Vec::new();
+    }
+    // Those that are up say more than those that are not; else they keep their places.
+    let is_up = |(host, _): &&(HostId, String)| matches!(run.hosts()[*host].standing, Standing::Up);
+    let (up, down): (Vec<_>, Vec<_>) = hosts.iter().partition(is_up);
+    let mut shown: Vec<&(HostId, String)> = up.into_iter().chain(down).take(rows - 1).collect();
+    shown.sort_unstable();
+    let others: Vec<HostId> = hosts.iter().filter(|host| !shown.contains(host)).map(|(id, _)| *id).collect();
+    let mut lines: Vec<String> = shown.iter().map(|host| line(host)).collect();
+    let lead = if shown.is_empty() { "" } else { "and " };
+    let what = if shown.is_empty() { "host" } else { "more host" };
+    let text = format!("{lead}{}: {}", plural(others.len(), what), together(run, &others));
+    lines.push(if grid.room < ROOMY { text } else { grid.line("", &text) });
+    lines
+}
+
+/// What some hosts do, in sum: `3 building, 1 idle, 1 not in use`.
+fn together(run: &RunState, hosts: &[HostId]) -> String {
+    let (mut building, mut idle, mut away) = (0, 0, 0);
+    for host in hosts {
+        let state = &run.hosts()[*host];
+        match state.standing {
+            Standing::Lost { .. } | Standing::Refused { .. } => away += 1,
+            Standing::Awaited | Standing::Up => {
+                let busy = state.slots().filter(|(_, doing)| doing.is_some()).count();
+                building += busy;
+                idle += state.slots().count() - busy;
+            }
+        }
+    }
+    let parts = [(building, "building"), (idle, "idle"), (away, "not in use")];
+    let said = parts.iter().filter(|(n, what)| *n > 0 || *what == "building");
+    said.map(|(n, what)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A host without slots is shown only when something is copied to it.
@@ -73,12 +139,12 @@ fn host_cell(run: &RunState, host: HostId, now: Time, room: usize) -> String {
         }
         Standing::Lost { cause, .. } => format!("not reached: {}", one_line(cause)),
         Standing::Refused { cause } => format!("not used: {}", one_line(cause)),
-        Standing::Awaited | Standing::Up => fitting(&pieces(run, state, host, now), ", ", room),
+        Standing::Awaited | Standing::Up => work_cell(run, state, host, now, room),
     }
 }
 
 /// What a host's slots do, longest running first, then what is copied to it, then idle slots.
-fn pieces(run: &RunState, state: &HostState, host: HostId, now: Time) -> Vec<String> {
+fn work_cell(run: &RunState, state: &HostState, host: HostId, now: Time, room: usize) -> String {
     let mut busy: Vec<_> = state
         .slots()
         .filter_map(|(_, doing)| doing)
@@ -86,47 +152,33 @@ fn pieces(run: &RunState, state: &HostState, host: HostId, now: Time) -> Vec<Str
         .collect();
     let idle = state.slots().count() - busy.len();
     busy.sort_by_key(|(job, r)| (r.ordered, *job));
-    let mut pieces: Vec<String> =
-        busy.iter().map(|(job, r)| build_piece(&run.job(*job).name, r, now)).collect();
-    pieces.extend(copies(run, host));
-    if idle > 0 {
-        pieces.push(format!("{idle} idle"));
-    }
-    pieces
+    let builds: Vec<Piece> = busy.iter().map(|(job, r)| build_piece(&run.job(*job).name, r, now)).collect();
+    let mut text = fitting(&builds, ", ", room);
+    let copies = copies(run, host).map_or_else(Vec::new, |(paths, done)| {
+        let done = bytes(done);
+        vec![format!("copying {} ({done})", plural(paths, "path")), format!("copying {done}")]
+    });
+    let idle = if idle > 0 { vec![format!("{idle} idle")] } else { Vec::new() };
+    append(&mut text, &[&copies, &idle], ", ", room);
+    text
 }
 
 /// `gcc-13.2 (configure) 1m20s of 5m00s`.
-fn build_piece(name: &str, running: &Running, now: Time) -> String {
-    let phase = match &running.phase {
-        Some(phase) => format!(" ({})", phase.strip_suffix("Phase").unwrap_or(phase)),
-        None => String::new(),
-    };
-    format!("{name}{phase} {} of {}", running.elapsed(now), running.estimate)
+fn build_piece(name: &str, running: &Running, now: Time) -> Piece {
+    let phase = running.phase.as_ref().map(|phase| phase.strip_suffix("Phase").unwrap_or(phase));
+    Piece {
+        name: name.to_owned(),
+        extra: phase.map_or_else(String::new, |phase| format!(" ({phase})")),
+        fact: format!(" {} of {}", running.elapsed(now), running.estimate),
+    }
 }
 
-fn copies(run: &RunState, host: HostId) -> Option<String> {
+/// How many paths are under way to a host, and how many bytes of them have arrived.
+fn copies(run: &RunState, host: HostId) -> Option<(usize, u64)> {
     let here: Vec<_> = run.transfers().under_way().map(|(_, t)| t).filter(|t| t.to == host).collect();
     let paths: usize = here.iter().map(|t| t.paths).sum();
     let done = here.iter().map(|t| t.bytes).fold(0, u64::saturating_add);
-    (!here.is_empty()).then(|| format!("copying {} ({})", plural(paths, "path"), bytes(done)))
-}
-
-/// The first pieces that fit, and how many do not.
-fn fitting(pieces: &[String], between: &str, room: usize) -> String {
-    let mut text = String::new();
-    for (n, piece) in pieces.iter().enumerate() {
-        let left = pieces.len() - n;
-        let lead = if n == 0 { "" } else { between };
-        // Unless this is the last, what is left over must still be said.
-        let reserve = if left == 1 { 0 } else { format!("{between}{} more", left - 1).len() };
-        let wide = measure_text_width(&text) + measure_text_width(lead) + measure_text_width(piece) + reserve;
-        if wide > room && n > 0 {
-            return format!("{text}{lead}{left} more");
-        }
-        text.push_str(lead);
-        text.push_str(piece);
-    }
-    text
+    (!here.is_empty()).then_some((paths, done))
 }
 
 /// `about 4m20s: gcc-13.2 → curl-8.9 → nixos-system-demo`.
@@ -136,23 +188,41 @@ fn critical_cell(run: &RunState, now: Time, room: usize) -> Option<String> {
         .jobs
         .iter()
         .filter(|job| !matches!(run.jobs()[**job], JobState::Skipped { .. } | JobState::Unneeded));
-    let names: Vec<String> = left.map(|job| run.job(*job).name.clone()).collect();
-    let head = format!("about {}: ", path.left);
-    let names = fitting(&names, " → ", room.saturating_sub(measure_text_width(&head)));
+    let names: Vec<Piece> = left.map(|job| Piece::named(&run.job(*job).name)).collect();
+    let about = if room < ROOMY / 2 { "" } else { "about " };
+    let head = format!("{about}{}: ", path.left);
+    let names = fitting(&names, " → ", room.saturating_sub(width(&head)));
     Some(head + &names)
 }
 
-fn counts(run: &RunState, now: Time) -> String {
+/// `1 of 5 built, 1 failed, about 2m11s left, 2 running, …`: what matters most comes first, and what
+/// does not fit is left out.
+fn counts(run: &RunState, now: Time, room: usize) -> String {
     let counts = run.counts();
-    let mut jobs = format!("{} of {} built", counts.built, counts.total() - counts.unneeded);
-    let more = [(counts.active, "running"), (counts.failed, "failed"), (counts.skipped, "skipped")];
-    for (n, what) in more.into_iter().filter(|(n, _)| *n > 0) {
-        jobs.push_str(&format!(", {n} {what}"));
-    }
-    if counts.active + counts.waiting > 0 {
-        jobs.push_str(&format!("; about {} left", run.time_left(now)));
-    }
-    format!("{jobs}; {} moved; {} gone", bytes(run.transfers().bytes()), now.since(Time::ZERO))
+    let total = counts.total() - counts.unneeded;
+    let some = |n: usize, what: &str| if n > 0 { vec![format!("{n} {what}")] } else { Vec::new() };
+    let left = if counts.active + counts.waiting > 0 {
+        let left = run.time_left(now);
+        vec![format!("about {left} left"), format!("{left} left")]
+    } else {
+        Vec::new()
+    };
+    let built = match room < ROOMY / 2 {
+        true => format!("{}/{total}", counts.built),
+        false => format!("{} of {total} built", counts.built),
+    };
+    let items: [&[String]; 7] = [
+        &[built],
+        &some(counts.failed, "failed"),
+        &left,
+        &some(counts.active, "running"),
+        &some(counts.skipped, "skipped"),
+        &[format!("{} moved", bytes(run.transfers().bytes()))],
+        &[format!("{} gone", now.since(Time::ZERO))],
+    ];
+    let mut text = String::new();
+    append(&mut text, &items, ", ", room);
+    text
 }
 
 #[cfg(test)]
@@ -160,6 +230,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::super::testing::{Scene, header};
+    use super::super::fit::width as columns;
     use super::*;
     use crate::run::Step;
     use crate::run::arbitrary::{self, entry};
@@ -178,7 +249,110 @@ mod tests {
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
         critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, 2 running; about 2m11s left; 5.3 MiB moved; 1m40s gone
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        ");
+    }
+
+    #[test]
+    fn every_width_has_first_what_matters() {
+        let scenes = [Scene::running(), Scene::running_with_long_names()];
+        let pictures = [20, 40, 80, 120].map(|width| {
+            let lines = scenes.iter().flat_map(|scene| render(&scene.run, NOW, look(width, 24)));
+            format!("{width}\n{}", lines.collect::<Vec<_>>().join("\n"))
+        });
+        insta::assert_snapshot!(pictures.join("\n\n"), @r"
+        20
+        local     hello… 3…
+        ruby      gcc-1… 3…
+        opal      not reac…
+        critical  2m11s: g…
+        1/5, 2m11s left
+        local     pytho… 3…
+        nix@…org  pytho… 3…
+        nix@…org  not reac…
+        critical  2m11s: p…
+        1/5, 2m11s left
+
+        40
+        local     hello-2.12 39s of 5.0s
+        ruby      gcc-13.2 39s of 2m30s, 1 idle
+        opal      not reached: no answer withi…
+        critical  2m11s: gcc-13.2 → 2 more
+        1 of 5 built, about 2m11s left
+        local      python3.13-djan… 39s of 5.0s
+        nix@….org  python3.13-dja… 39s of 2m30s
+        nix@….org  not reached: no answer with…
+        critical   2m11s: python3.13-django… +2
+        1 of 5 built, about 2m11s left
+
+        80
+        local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
+        ruby      gcc-13.2 39s of 2m30s, 1 idle
+        opal      not reached: no answer within 5s
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        local                python3.13-django-rest-framework-hello-2.12 39s of 5.0s
+        nix@build-1.ruby.e…  python3.13-django-rest-framework-gcc-13.2 39s of 2m30s
+        nix@build-2.opal.e…  not reached: no answer within 5s
+        critical             about 2m11s: python3.13-django-rest-framework-gcc-13.2 +2
+                             1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved
+
+        120
+        local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
+        ruby      gcc-13.2 39s of 2m30s, 1 idle
+        opal      not reached: no answer within 5s
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        local                 python3.13-django-rest-framework-hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
+        nix@build-1.ruby.ex…  python3.13-django-rest-framework-gcc-13.2 39s of 2m30s, 1 idle
+        nix@build-2.opal.ex…  not reached: no answer within 5s
+        critical              about 2m11s: python3.13-django-rest-framework-gcc-13.2 → 2 more
+                              1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        ");
+    }
+
+    #[test]
+    fn every_height_is_kept_to() {
+        let run = Scene::running().run;
+        let pictures = (0..8).map(|height| {
+            let lines = render(&run, NOW, look(80, height));
+            assert!(lines.len() <= height.saturating_sub(2).max(1), "{lines:?}");
+            format!("{height}\n{}", lines.join("\n"))
+        });
+        insta::assert_snapshot!(pictures.collect::<Vec<_>>().join("\n\n"), @r"
+        0
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        1
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        2
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        3
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        4
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        5
+                  3 hosts: 2 building, 1 idle, 1 not in use
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        6
+        local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
+                  and 2 more hosts: 1 building, 1 idle, 1 not in use
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+
+        7
+        local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
+        ruby      gcc-13.2 39s of 2m30s, 1 idle
+        opal      not reached: no answer within 5s
+        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
@@ -186,11 +360,11 @@ mod tests {
     fn a_narrow_window_says_what_it_leaves_out() {
         let scene = Scene::running();
         insta::assert_snapshot!(render(&scene.run, NOW, look(44, 24)).join("\n"), @r"
-        local     hello-2.12 39s of 5.0s, 1 more
+        local     hello-2.12 39s of 5.0s
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
         critical  about 2m11s: gcc-13.2 → 2 more
-                  1 of 5 built, 2 running; about 2…
+        1 of 5 built, about 2m11s left, 2 running
         ");
     }
 
@@ -199,9 +373,9 @@ mod tests {
         let scene = Scene::running();
         insta::assert_snapshot!(render(&scene.run, NOW, look(100, 6)).join("\n"), @r"
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
-                  and 2 more hosts
+                  and 2 more hosts: 1 building, 1 idle, 1 not in use
         critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, 2 running; about 2m11s left; 5.3 MiB moved; 1m40s gone
+                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
@@ -213,7 +387,7 @@ mod tests {
         ruby      connecting
         opal      connecting
         critical  about 2m51s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  0 of 5 built; about 2m51s left; 0 B moved; 0.0s gone
+                  0 of 5 built, about 2m51s left, 0 B moved, 0.0s gone
         ");
     }
 
@@ -224,7 +398,7 @@ mod tests {
         local
         ruby
         opal      not reached: no answer within 5s
-                  2 of 5 built, 1 failed, 2 skipped; 6.0 MiB moved; 2m00s gone
+                  2 of 5 built, 1 failed, 2 skipped, 6.0 MiB moved, 2m00s gone
         ");
     }
 
@@ -240,7 +414,7 @@ mod tests {
             }
             for line in render(&run, Time(now), look(80, 24)) {
                 proptest::prop_assert!(!line.contains(char::is_control), "{line:?}");
-                proptest::prop_assert!(measure_text_width(&line) < 80, "{line:?}");
+                proptest::prop_assert!(columns(&line) < 80, "{line:?}");
             }
         }
 
@@ -248,7 +422,7 @@ mod tests {
         fn no_line_is_wider_than_the_window(width in 0usize..130, height in 0usize..30, color: bool) {
             let run = Scene::running().run;
             for line in render(&run, NOW, Look { width, height, color }) {
-                proptest::prop_assert!(measure_text_width(&line) <= width.saturating_sub(1), "{line:?}");
+                proptest::prop_assert!(columns(&line) <= width.saturating_sub(1), "{line:?}");
             }
         }
     }

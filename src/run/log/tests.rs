@@ -165,3 +165,23 @@ fn the_header_can_be_read_alone() {
     let log = write(&header(), &small());
     assert_eq!(read_header(&log[..]).unwrap(), header());
 }
+
+#[test]
+fn the_first_versions_sum_of_processor_times_is_kept() {
+    let mut log = write(&header(), &[]);
+    let times = r#"{"wall":9,"cpu":7,"start":1,"stop":2}"#;
+    log.extend(
+        format!(
+            r#"{{"at":3,"event":"finished","job":0,"attempt":0,"outcome":{{"outcome":"built","made":[],"times":{times}}}}}"#
+        )
+        .into_bytes(),
+    );
+    log.push(b'\n');
+    let (_, entries, _) = read_log(&log[..]).unwrap();
+    let Step::Event(Event::Finished { outcome: crate::run::Outcome::Built { times, .. }, .. }) =
+        &entries[0].what
+    else {
+        panic!("another event: {entries:?}");
+    };
+    assert_eq!((times.cpu(), times.cpu_system), (Some(crate::base::Span(7)), None));
+}
