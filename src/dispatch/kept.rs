@@ -37,6 +37,11 @@ impl<T> Kept<T> {
         work(&slot.insert(kept).1)
     }
 
+    /// What there is, given up or not.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().map(|(_, value)| value)
+    }
+
     /// Gives up what there is, or is being made; it still has to be cleared away.
     pub fn give_up(&self) {
         self.given_up.fetch_add(1, Ordering::SeqCst);

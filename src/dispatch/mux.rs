@@ -135,6 +135,15 @@ impl Mux {
     }
 }
 
+impl Drop for Mux {
+    /// All of them end at the same time.
+    fn drop(&mut self) {
+        for (_, entry) in self.hosts.iter_mut() {
+            entry.master.get_mut().into_iter().for_each(Master::begin_close);
+        }
+    }
+}
+
 fn alias(host: HostId) -> String {
     format!("drvdispatch-{}", host.0)
 }

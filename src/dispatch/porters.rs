@@ -77,6 +77,14 @@ impl Porters {
         Ok(Porter { session, id, epoch: state.epoch })
     }
 
+    /// Sees to it that a first connection is there before it is needed. Whatever is wrong shows when one
+    /// is taken.
+    pub fn warm(&self, host: HostId) {
+        if let Ok(porter) = self.take(host) {
+            self.give_back(host, porter);
+        }
+    }
+
     /// Takes a connection back, if it is still of use.
     pub fn give_back(&self, host: HostId, porter: Porter) {
         let mut state = self.state(host);

@@ -2,8 +2,11 @@
 //!
 //! Transfers of the same way (from, to) that are ordered while one is under way go together in the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use super::session::Trouble;
 use super::transfer::{Broken, Carrier, Delivery, Parcel, Way};
@@ -17,6 +20,9 @@ const MAX_PATHS: usize = 500;
 /// Copies at a time from or to one host; sshd allows ten sessions a connection (`MaxSessions`).
 const COPIES_PER_HOST: usize = 4;
 
+/// How long the end of a run waits for connections that are still being made.
+const WARM_UP: Duration = Duration::from_secs(1);
+
 /// Queues transfers by their way and keeps the carriers busy.
 pub(super) struct Stager {
     carrier: Arc<Carrier>,
@@ -24,6 +30,9 @@ pub(super) struct Stager {
     active: Vec<Way>,
     /// Hosts that were said to be lost because of a transfer, since when none succeeded.
     suspects: Vec<HostId>,
+    /// Hosts to which a first connection was or is being made.
+    warmed: BTreeSet<HostId>,
+    warming: Vec<JoinHandle<()>>,
 }
 
 impl Stager {
@@ -33,6 +42,8 @@ impl Stager {
             waiting: BTreeMap::new(),
             active: Vec::new(),
             suspects: Vec::new(),
+            warmed: BTreeSet::new(),
+            warming: Vec::new(),
         }
     }
 
@@ -42,8 +53,19 @@ impl Stager {
         self.pump();
     }
 
+    /// Connects ahead of the transfers that are to come from a host that builds: while it does, nobody
+    /// waits for the handshake.
+    pub fn warm(&mut self, host: HostId) {
+        if self.warmed.insert(host) {
+            let carrier = Arc::clone(&self.carrier);
+            self.warming.retain(|task| !task.is_finished());
+            self.warming.push(self.carrier.runtime.spawn_blocking(move || carrier.porters.warm(host)));
+        }
+    }
+
     /// Forgets what waits to go to or from a lost host and ends what is under way.
     pub fn forget(&mut self, host: HostId) {
+        self.warmed.remove(&host);
         self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
         self.carrier.porters.cut(host);
         self.doubt(host);
@@ -124,5 +146,22 @@ impl Stager {
             self.waiting.insert(way, rest);
         }
         waiting
+    }
+}
+
+impl Drop for Stager {
+    /// A run may be over before its connections are: they are to be closed and their sockets removed
+    /// as all others are. One that hangs is left to the end of this process.
+    fn drop(&mut self) {
+        let warming = std::mem::take(&mut self.warming);
+        if warming.iter().all(JoinHandle::is_finished) {
+            return;
+        }
+        let all = async {
+            for task in warming {
+                let _ = task.await;
+            }
+        };
+        let _ = self.carrier.runtime.block_on(async { tokio::time::timeout(WARM_UP, all).await });
     }
 }

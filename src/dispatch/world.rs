@@ -365,6 +365,7 @@ impl World for RealWorld {
                 let slot = &self.hosts[*host].slots[*slot];
                 slot.shared.assign((*job, *attempt), self.zero.elapsed());
                 let _ = slot.tasks.send(Task::Build { job: *job, attempt: *attempt, cores: *cores, context });
+                self.stager.warm(*host);
             }
             Order::Stage { transfer, from, to, paths, .. } => {
                 self.stager.stage(*transfer, *from, *to, paths.clone());
