@@ -112,13 +112,16 @@ impl Scheduler {
             if *free == 0 && !self.may_send_ahead() {
                 break;
             }
+            self.due[job] = Time::ZERO;
             let Some(offer) = self.best_offer(at, job) else { continue };
             if let Some(end) = self.reserve(at, job, &offer) {
+                self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
             } else if offer.free {
                 self.bind(at, job, offer, out);
                 *free -= 1;
             } else {
+                self.due[job] = offer.finish;
                 self.forecasts.charge(offer.host, offer.finish);
                 // Sending ahead what may yet be built next to its inputs would be a waste more often than not.
                 if offer.must_move && self.forecasts.of(offer.host).charged <= self.prefetch_limit(offer.host)

@@ -50,6 +50,7 @@ impl Scheduler {
             .filter(|&job| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job))
             .collect();
         let patience = self.patience(&window);
+        let mut first_end = None;
         for host in self.hosts.spec.ids() {
             let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
             if !idle || window.is_empty() {
@@ -62,6 +63,11 @@ impl Scheduler {
             } else if let Some((job, offer)) = self.least_loss(at, host, &window, margin) {
                 self.idle_since[host] = None;
                 self.bind(at, job, offer, out);
+            } else {
+                // What they wait for may take longer than thought, and then nothing else happens.
+                let end = *first_end.get_or_insert_with(|| self.first_end(at));
+                let again = end.map(|end| end + patience);
+                self.patience_ends = self.patience_ends.into_iter().chain(again).min();
             }
         }
     }
@@ -82,15 +88,19 @@ impl Scheduler {
             {
                 continue;
             }
-            let (Some(here), Some(best)) = (self.offer(at, job, host), self.best_offer(at, job)) else {
-                continue;
-            };
-            let loss = here.finish.since(best.finish);
+            let Some(here) = self.offer(at, job, host) else { continue };
+            // Not its best offer as things are now: in this round it was charged to a host itself.
+            let loss = here.finish.since(self.due[job]);
             if loss <= here.expect.work.scale(margin) && least.as_ref().is_none_or(|(l, ..)| loss < *l) {
                 least = Some((loss, job, here));
             }
         }
         least.map(|(_, job, offer)| (job, offer))
+    }
+
+    /// When the first slot should be left.
+    fn first_end(&self, at: Time) -> Option<Time> {
+        self.jobs.seated().map(|(host, _, job)| self.expected_end(at, host, job)).min()
     }
 
     fn patience(&self, window: &[JobId]) -> Span {
