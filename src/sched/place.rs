@@ -114,6 +114,9 @@ impl Scheduler {
                 if *free == 0 {
                     break;
                 }
+                if self.is_held_back(job) {
+                    continue;
+                }
                 let Some(offer) = self.best_offer(at, job) else { continue };
                 if offer.free
                     && offer.expect.transfer == Span::ZERO
