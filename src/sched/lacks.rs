@@ -8,8 +8,8 @@ use crate::graph::{JobId, PathId, Workload};
 /// Not worked out yet, or no longer true.
 const UNKNOWN: Span = Span(u64::MAX);
 
-/// Transfer times of ready jobs. Estimates: a path that appears at a better source does not count before
-/// something changes at the destination.
+/// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
+/// destination that an input only refers to, does not count before an input itself comes or goes there.
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
     rows: Table<JobId, Option<Box<[Span]>>>,
@@ -18,6 +18,8 @@ pub(super) struct Lacks {
     hosts: usize,
     /// Jobs that have a row.
     known: Vec<JobId>,
+    /// The length of that list beyond which it is cleaned.
+    clean_at: usize,
 }
 
 impl Lacks {
@@ -28,7 +30,7 @@ impl Lacks {
                 readers[path].push(id);
             }
         }
-        Self { rows: Table::filled(work.jobs.len(), None), readers, hosts, known: Vec::new() }
+        Self { rows: Table::filled(work.jobs.len(), None), readers, hosts, known: Vec::new(), clean_at: 1024 }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
@@ -68,8 +70,11 @@ impl Lacks {
     pub fn drop_job(&mut self, job: JobId) {
         self.rows[job] = None;
         // Cleaned now and then, so that the list stays as short as the rows are few.
-        if self.known.len() > 1024 && self.known.len().is_power_of_two() {
+        if self.known.len() > self.clean_at {
             self.known.retain(|&job| self.rows[job].is_some());
+            self.known.sort_unstable();
+            self.known.dedup();
+            self.clean_at = 1024.max(2 * self.known.len());
         }
     }
 }

@@ -30,6 +30,8 @@ impl Scheduler {
         let fresh = self.jobs.take_fresh();
         for &job in &fresh {
             self.pull[job] = self.pull_of(job);
+            // It may have been ready before, with inputs of other sizes.
+            self.lacks.drop_job(job);
         }
         self.follow(at, out);
         let polled = self.poll(at);
