@@ -78,3 +78,6 @@ impl Lacks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
