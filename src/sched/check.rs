@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::lacks::Prospect;
 use super::policy::Cores;
 use super::state::JobState;
 use super::{Phase, Scheduler};
@@ -137,7 +138,7 @@ impl Scheduler {
     }
 
     /// The transfer times that are kept for ready jobs are nothing where nothing is to be transferred, and
-    /// only there.
+    /// only there; the order of their hosts is that of what they rest on.
     fn check_lacks(&self) -> Result<(), String> {
         if self.policy.transfer_overhead == Span::ZERO {
             return Ok(());
@@ -150,6 +151,13 @@ impl Scheduler {
                 let settled = !inputs.iter().any(|&path| pending.contains(&(host, path)));
                 if settled && (known == Span::ZERO) != self.inputs_complete(host, job) {
                     return Err(format!("what {job} lacks on {host} is out of date"));
+                }
+            }
+            for &Prospect { least, transfer, host } in self.lacks.order(job).unwrap_or_default() {
+                let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
+                let work = self.work_time(job, host, self.hosts.spec[host].cores);
+                if self.lacks.get(host, job) != Some(transfer) || least != counted + work {
+                    return Err(format!("the order of the hosts for {job} is out of date"));
                 }
             }
         }

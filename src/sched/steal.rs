@@ -51,6 +51,7 @@ impl Scheduler {
             .collect();
         let patience = self.patience(&window);
         let mut first_end = None;
+        let mut best: Option<Vec<(JobId, Time)>> = None;
         for host in self.hosts.spec.ids() {
             let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
             if !idle || window.is_empty() {
@@ -60,7 +61,11 @@ impl Scheduler {
             let since = *self.idle_since[host].get_or_insert(at);
             if at < since + patience {
                 self.patience_ends = self.patience_ends.into_iter().chain([since + patience]).min();
-            } else if let Some((job, offer)) = self.least_loss(at, host, &window, margin) {
+                continue;
+            }
+            let best = best.get_or_insert_with(|| self.finishes(&window));
+            if let Some((row, offer)) = self.least_loss(at, host, best, margin) {
+                let (job, _) = best.swap_remove(row);
                 self.idle_since[host] = None;
                 self.bind(at, job, offer, out);
             } else {
@@ -72,30 +77,32 @@ impl Scheduler {
         }
     }
 
-    /// The job that would lose least by going to `host` now.
+    /// When each job would be done where that is soonest, as found in this round: since then it has been
+    /// charged to a host itself, and would find it busier than it is.
+    fn finishes(&self, window: &[JobId]) -> Vec<(JobId, Time)> {
+        window.iter().map(|&job| (job, self.due[job])).collect()
+    }
+
+    /// The job that would lose least by going to `host` now, by its row.
     fn least_loss(
         &mut self,
         at: Time,
         host: HostId,
-        window: &[JobId],
+        best: &[(JobId, Time)],
         margin: f64,
-    ) -> Option<(JobId, Offer)> {
-        let mut least: Option<(Span, JobId, Offer)> = None;
-        for &job in window {
-            if self.jobs.state(job) != JobState::Ready
-                || self.is_held_back(job)
-                || !self.eligible[job].contains(&host)
-            {
+    ) -> Option<(usize, Offer)> {
+        let mut least: Option<(Span, usize, Offer)> = None;
+        for (row, &(job, elsewhere)) in best.iter().enumerate() {
+            if !self.eligible[job].contains(&host) || self.is_held_back(job) {
                 continue;
             }
             let Some(here) = self.offer(at, job, host) else { continue };
-            // Not its best offer as things are now: in this round it was charged to a host itself.
-            let loss = here.finish.since(self.due[job]);
+            let loss = here.finish.since(elsewhere);
             if loss <= here.expect.work.scale(margin) && least.as_ref().is_none_or(|(l, ..)| loss < *l) {
-                least = Some((loss, job, here));
+                least = Some((loss, row, here));
             }
         }
-        least.map(|(_, job, offer)| (job, offer))
+        least.map(|(_, row, offer)| (row, offer))
     }
 
     /// When the first slot should be left.

@@ -105,12 +105,19 @@ proptest! {
                 lacks.touch(host, path);
             }
             for (job, spec) in work.jobs.iter() {
+                let mut order = Vec::new();
                 for host in hosts.ids() {
                     let now = stores.transfer_time(&hosts, host, &spec.inputs, OVERHEAD);
                     let kept = lacks.get(host, job);
                     prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
                     lacks.set(host, job, now);
+                    order.push(Prospect { least: now, transfer: now, host });
                 }
+                order.sort_unstable();
+                if let Some(kept) = lacks.order(job) {
+                    prop_assert_eq!(kept, &order, "{} after {:?}", job, &change);
+                }
+                lacks.set_order(job, order);
             }
         }
     }
@@ -140,4 +147,19 @@ fn the_list_of_rows_stays_short_and_complete() {
     lacks.set(HostId(1), JobId(2), Span::from_secs(1));
     lacks.forget_host(HostId(1));
     assert_eq!(lacks.get(HostId(1), JobId(2)), None);
+}
+
+#[test]
+fn new_estimates_make_the_order_of_hosts_unknown() {
+    let mut lacks = Lacks::new(&work(), HOSTS as usize);
+    let prospect = |host, seconds| {
+        let least = Span::from_secs(seconds);
+        Prospect { least, transfer: Span::ZERO, host: HostId(host) }
+    };
+    lacks.set(HostId(1), JobId(0), Span::ZERO);
+    lacks.set_order(JobId(0), vec![prospect(1, 9), prospect(2, 3)]);
+    assert_eq!(lacks.order(JobId(0)), Some([prospect(2, 3), prospect(1, 9)].as_slice()), "best first");
+    lacks.reorder();
+    assert_eq!(lacks.order(JobId(0)), None);
+    assert_eq!(lacks.get(HostId(1), JobId(0)), Some(Span::ZERO), "transfers are as they were");
 }
