@@ -21,7 +21,7 @@ fn scheduler(work: Workload, cost: &Table<JobId, Span>, hosts: &[Host], without:
     let hosts: Table<HostId, Host> = hosts.iter().cloned().collect();
     // Every third job may not go to one of the hosts.
     let barred = |job: JobId, host: &HostId| {
-        job.index() % 3 == 0 && hosts.len() > 1 && host.index() == without % hosts.len()
+        job.index().is_multiple_of(3) && hosts.len() > 1 && host.index() == without % hosts.len()
     };
     let eligible = work.jobs.ids().map(|job| hosts.ids().filter(|host| !barred(job, host)).collect());
     let eligible: Table<JobId, Vec<HostId>> = eligible.collect();
