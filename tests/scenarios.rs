@@ -2,7 +2,11 @@
 //!
 //! A file says in words what the rule is, then describes a fleet and some work, then tells what
 //! happens, a line beginning with `>` for each fact. The indented lines below such a line are what the
-//! scheduler orders then, and are compared. `UPDATE_SCENARIOS=1` writes them anew.
+//! scheduler orders then, and when it asks to be woken if nothing happens before; they are compared.
+//! `UPDATE_SCENARIOS=1` writes them anew.
+//!
+//! Where nothing else is said, a host has one slot, speed 1, an unknown number of cores and a link of
+//! 1 MiB/s, and everybody has the same system.
 
 #![expect(clippy::unwrap_used, reason = "a scenario that cannot be read is a failed test")]
 
@@ -16,7 +20,10 @@ use drvdispatch::graph::{Job, JobId, Origin, PathId, PathSpec, Workload};
 use drvdispatch::run::{
     Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, SlotId, Source, Times, TransferId,
 };
-use drvdispatch::sched::{Ending, Policy, Scheduler};
+use drvdispatch::sched::{Cores, Ending, Policy, Scheduler};
+
+/// The system of hosts and jobs that name none.
+const SYSTEM: &str = "x86_64-linux";
 
 /// A scenario as far as it was told.
 #[derive(Default)]
@@ -24,13 +31,37 @@ struct Stage {
     hosts: Table<HostId, Host>,
     work: Workload,
     cost: Table<JobId, Cost>,
-    eligible: Vec<Option<Vec<String>>>,
+    /// The hosts that each job is pinned to.
+    pins: Vec<Option<Vec<String>>>,
     policy: Policy,
     /// Names of paths; a job's only output has the job's name.
     paths: BTreeMap<String, PathId>,
     scheduler: Option<Scheduler>,
     /// The running attempt of each job, and since when.
     attempts: BTreeMap<JobId, (Attempt, Time)>,
+    /// When the scheduler last asked to be woken.
+    deadline: Option<Time>,
+}
+
+/// The words of one line: a value follows its key.
+struct Words<'a>(Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    fn after(&self, key: &str) -> Option<&'a str> {
+        self.0.iter().position(|w| *w == key).map(|i| self.0[i + 1])
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
+        self.after(key).map_or(default, |text| text.parse().ok().unwrap())
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        self.after(key).map_or(vec![], |text| text.split(',').map(str::to_owned).collect())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.contains(&key)
+    }
 }
 
 fn seconds(text: &str) -> Span {
@@ -44,62 +75,90 @@ fn mebibytes(text: &str) -> u64 {
 impl Stage {
     /// A line of the description; prose is passed over.
     fn describe(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let after = |key: &str| words.iter().position(|w| *w == key).map(|i| words[i + 1]);
-        let list = |key: &str| -> Vec<String> {
-            after(key).map_or(vec![], |text| text.split(',').map(str::to_owned).collect())
-        };
-        match words.as_slice() {
-            ["host:", name, ..] => {
-                let home = self.hosts.is_empty();
-                let link = LinkSpeed { bandwidth: 1 << 20, latency: Span::ZERO };
-                self.hosts.push(Host {
-                    name: (*name).to_owned(),
-                    systems: vec![],
-                    features: vec![],
-                    mandatory: vec![],
-                    slots: after("slots").map_or(1, |n| n.parse().unwrap()),
-                    cores: 0,
-                    speed: after("speed").map_or(1.0, |n| n.parse().unwrap()),
-                    emulated: Default::default(),
-                    substitutes: words.contains(&"substitutes"),
-                    link: if home { LinkSpeed::FREE } else { link },
-                });
-            }
+        let words = Words(line.split_whitespace().collect());
+        match words.0.as_slice() {
+            ["host:", name, ..] => self.add_host(name, &words),
             ["path:", name, "in", place, ..] => {
                 let origin = if *place == "cache" { Origin::Substituter } else { Origin::Home };
-                self.path(name, origin, after("size").map_or(0, mebibytes));
+                let path = self.path(name, origin, words.after("size").map_or(0, mebibytes));
+                let refs = words.list("refers-to").iter().map(|p| self.paths[p]).collect();
+                self.work.paths[path].refs = refs;
             }
-            ["job:", name, ..] => {
-                let id = JobId::from_index(self.work.jobs.len());
-                let output = self.path(name, Origin::Job(id), after("size").map_or(0, mebibytes));
-                let mut inputs: Vec<PathId> = list("from").iter().map(|p| self.paths[p]).collect();
-                inputs.sort_unstable();
-                let maker = |p: &PathId| match self.work.paths[*p].origin {
-                    Origin::Job(job) => Some(job),
-                    _ => None,
-                };
-                let needs = inputs.iter().filter_map(maker).collect();
-                self.work.jobs.push(Job {
-                    drv: format!("{name}.drv"),
-                    name: (*name).to_owned(),
-                    system: String::new(),
-                    features: vec![],
-                    needs,
-                    inputs,
-                    outputs: vec![output],
-                    fixed_output: false,
-                    prefer_local: false,
-                    parallel: false,
-                });
-                let median = after("takes").map_or(Span::from_secs(1), seconds);
-                self.cost.push(Cost { median, p10: median, p90: median });
-                self.eligible.push(after("on").map(|_| list("on")));
-            }
+            ["job:", name, ..] => self.add_job(name, &words),
             ["want:", names @ ..] => self.work.wanted = names.iter().map(|n| self.paths[*n]).collect(),
             ["keep-going"] => self.policy.keep_going = true,
+            ["policy:", name] => self.policy = Policy::named(name).unwrap(),
+            ["cores:", number] => self.policy.cores = Cores::Fixed(number.parse().unwrap()),
+            ["window:", number] => self.policy.window = number.parse().unwrap(),
             _ => {}
         }
+    }
+
+    fn add_host(&mut self, name: &str, words: &Words<'_>) {
+        let home = self.hosts.is_empty();
+        let bandwidth =
+            words.after("link").map_or(1 << 20, |text| mebibytes(text.strip_suffix("/s").unwrap()));
+        // As in `emulates riscv64-linux*0.1`.
+        let emulated: BTreeMap<String, f64> = words
+            .list("emulates")
+            .iter()
+            .map(|text| text.split_once('*').unwrap())
+            .map(|(system, speed)| (system.to_owned(), speed.parse().unwrap()))
+            .collect();
+        let mut systems = words.list("systems");
+        if systems.is_empty() {
+            systems.push(SYSTEM.to_owned());
+        }
+        systems.extend(emulated.keys().cloned());
+        let mandatory = words.list("mandatory");
+        let mut features = words.list("features");
+        features.extend(mandatory.iter().cloned().chain(["big-parallel".to_owned()]));
+        self.hosts.push(Host {
+            name: name.to_owned(),
+            systems,
+            features,
+            mandatory,
+            slots: words.number("slots", 1),
+            cores: words.number("cores", 0),
+            speed: words.number("speed", 1.0),
+            emulated,
+            substitutes: words.has("substitutes"),
+            link: if home { LinkSpeed::FREE } else { LinkSpeed { bandwidth, latency: Span::ZERO } },
+        });
+    }
+
+    fn add_job(&mut self, name: &str, words: &Words<'_>) {
+        let id = JobId::from_index(self.work.jobs.len());
+        let output = self.path(name, Origin::Job(id), words.after("size").map_or(0, mebibytes));
+        let mut inputs: Vec<PathId> = words.list("from").iter().map(|p| self.paths[p]).collect();
+        inputs.sort_unstable();
+        let maker = |p: &PathId| match self.work.paths[*p].origin {
+            Origin::Job(job) => Some(job),
+            _ => None,
+        };
+        let needs = inputs.iter().filter_map(maker).collect();
+        let mut features = words.list("requires");
+        if words.has("big-parallel") {
+            features.push("big-parallel".to_owned());
+        }
+        self.work.jobs.push(Job {
+            drv: format!("{name}.drv"),
+            name: name.to_owned(),
+            system: words.after("system").unwrap_or(SYSTEM).to_owned(),
+            features,
+            needs,
+            inputs,
+            outputs: vec![output],
+            fixed_output: words.has("fixed-output"),
+            prefer_local: words.has("prefer-local"),
+            parallel: words.has("parallel"),
+        });
+        let median = words.after("takes").map_or(Span::from_secs(1), seconds);
+        let p90 = words.after("p90").map_or(median, seconds);
+        // As far below the median as `p90` is above it.
+        let p10 = median.scale(median.as_secs_f64() / p90.as_secs_f64());
+        self.cost.push(Cost { median, p10, p90 });
+        self.pins.push(words.after("on").map(|_| words.list("on")));
     }
 
     fn path(&mut self, name: &str, origin: Origin, size: u64) -> PathId {
@@ -109,9 +168,14 @@ impl Stage {
     }
 
     fn start(&self) -> Scheduler {
-        let all: Vec<HostId> = self.hosts.ids().filter(|&h| self.hosts[h].slots > 0).collect();
-        let some = |names: &Vec<String>| names.iter().map(|n| self.host(n)).collect();
-        let eligible = self.eligible.iter().map(|e| e.as_ref().map_or_else(|| all.clone(), some)).collect();
+        let can = |job: &Job, host: &HostId| self.hosts[*host].lacks(&job.system, &job.features).is_none();
+        let pinned = |pin: &Option<Vec<String>>, host: &HostId| {
+            pin.as_ref().is_none_or(|names| names.contains(&self.hosts[*host].name))
+        };
+        let jobs = self.work.jobs.rows().iter().zip(&self.pins);
+        let hosts_of =
+            |(job, pin)| self.hosts.ids().filter(|host| can(job, host) && pinned(pin, host)).collect();
+        let eligible = jobs.map(hosts_of).collect();
         let (work, hosts, cost) = (self.work.clone(), self.hosts.clone(), self.cost.clone());
         Scheduler::new(work, hosts, cost, eligible, self.policy.clone())
     }
@@ -146,6 +210,9 @@ impl Stage {
             ["deadline"] => Event::DeadlineReached,
             ["interrupted"] => Event::Interrupted,
             [id, "staged"] => Event::Staged { transfer: transfer(id), bytes: 0, took: Span::ZERO },
+            [id, "staged", size, "in", took] => {
+                Event::Staged { transfer: transfer(id), bytes: mebibytes(size), took: seconds(took) }
+            }
             [id, "fails", "at", side] => {
                 let side = match *side {
                     "source" => Side::Source,
@@ -154,13 +221,20 @@ impl Stage {
                 };
                 Event::StageFailed { transfer: transfer(id), side, cause: cause() }
             }
-            [name, how @ ..] => self.finished(at, self.job(name), &how.join(" ")),
+            [name, "of", "attempt", attempt, how @ ..] => {
+                let attempt = Attempt(attempt.parse().unwrap());
+                self.finished(at, self.job(name), attempt, &how.join(" "))
+            }
+            [name, how @ ..] => {
+                let job = self.job(name);
+                self.finished(at, job, self.attempts[&job].0, &how.join(" "))
+            }
             [] => panic!("a line without a fact"),
         }]
     }
 
-    fn finished(&self, at: Time, job: JobId, how: &str) -> Event {
-        let (attempt, since) = self.attempts[&job];
+    fn finished(&self, at: Time, job: JobId, attempt: Attempt, how: &str) -> Event {
+        let since = self.attempts[&job].1;
         let message = how.to_owned();
         let times = Times { wall: at.since(since), ..Times::default() };
         let spec = &self.work.jobs[job];
@@ -196,6 +270,11 @@ impl Stage {
         if scheduler.is_done() {
             writeln!(text, "    done{}", self.say_verdict(&scheduler)).unwrap();
         }
+        let deadline = scheduler.deadline().filter(|_| !scheduler.is_done());
+        if let Some(wake) = deadline.filter(|_| deadline != self.deadline) {
+            writeln!(text, "    wake at {}s", wake.since(Time::ZERO).as_secs_f64()).unwrap();
+        }
+        self.deadline = deadline;
         self.scheduler = Some(scheduler);
         text
     }
@@ -215,7 +294,15 @@ impl Stage {
                 };
                 format!("{transfer}: {} from {from} to {}", self.names(paths), host(to))
             }
-            Order::Build { job, host: at, .. } => format!("build {} on {}", name(job), host(at)),
+            Order::Build { job, host: at, cores, .. } => {
+                let cores = match (*cores, self.hosts[*at].cores) {
+                    (0, 0) => String::new(),
+                    (0, _) => " with all cores".to_owned(),
+                    (1, _) => " with 1 core".to_owned(),
+                    (cores, _) => format!(" with {cores} cores"),
+                };
+                format!("build {} on {}{cores}", name(job), host(at))
+            }
             Order::Cancel { job, host: at, .. } => format!("cancel {} on {}", name(job), host(at)),
             Order::Probe { host: at } => format!("probe {}", host(at)),
         }
@@ -261,7 +348,7 @@ fn every_scenario_goes_as_written() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 8, "scenarios are missing");
+    assert!(files.len() >= 30, "scenarios are missing");
     for file in files {
         let written = std::fs::read_to_string(&file).unwrap();
         println!("{}", file.display());

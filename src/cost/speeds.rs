@@ -103,6 +103,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn seconds(s: f64) -> Span {
         Span::from_secs_f64(s)
@@ -150,5 +151,46 @@ mod tests {
     #[test]
     fn what_is_over_at_once_says_nothing() {
         assert!(!Speeds::new(1).observe(HostId(0), seconds(1.0), seconds(0.01)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_builds_does_not_matter(
+            builds in proptest::collection::vec((0..4u32, 1..1_000u64, 1..1_000u64), 0..40),
+        ) {
+            let (mut one, mut other) = (Speeds::new(4), Speeds::new(4));
+            for &(host, expected, actual) in &builds {
+                one.observe(HostId(host), Span::from_secs(expected), Span::from_secs(actual));
+            }
+            for &(host, expected, actual) in builds.iter().rev() {
+                other.observe(HostId(host), Span::from_secs(expected), Span::from_secs(actual));
+            }
+            let (found, other) = (one.factors(), other.factors());
+            prop_assert_eq!(found.rows(), other.rows());
+            for (host, &factor) in found.iter() {
+                let most = MAX_OFFSET.exp();
+                prop_assert!((1.0 / most - 0.001..=most + 0.001).contains(&factor), "{factor}");
+                let measured = builds.iter().any(|build| HostId(build.0) == host);
+                prop_assert!(measured || factor == 1.0, "nothing was measured there");
+            }
+        }
+
+        /// Estimates that are all off by the same factor say nothing about hosts.
+        #[test]
+        fn a_factor_of_all_builds_is_no_host_s(
+            builds in proptest::collection::vec((0..3u32, 10..100u64, 0.7..1.4f64), 1..40), all in 1.0..4.0f64,
+        ) {
+            let (mut one, mut other) = (Speeds::new(3), Speeds::new(3));
+            for &(host, expected, ratio) in &builds {
+                let expected = Span::from_secs(expected);
+                one.observe(HostId(host), expected, expected.scale(ratio));
+                other.observe(HostId(host), expected, expected.scale(ratio * all));
+            }
+            let (one, other) = (one.factors(), other.factors());
+            for (host, factor) in one.iter() {
+                let other = other[host];
+                prop_assert!((factor - other).abs() < 0.01 * factor, "{factor} {other}");
+            }
+        }
     }
 }

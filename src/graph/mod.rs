@@ -13,7 +13,7 @@ mod prune;
 mod rank;
 mod shards;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 mod workload;
 
 pub use bound::{Class, Power, classes, makespan_bound};

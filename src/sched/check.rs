@@ -1,7 +1,14 @@
 //! An audit of every invariant, for tests: what must hold after each step.
 
-use super::Scheduler;
+use std::collections::BTreeSet;
+
+use super::lacks::Prospect;
+use super::policy::Cores;
 use super::state::JobState;
+use super::{Phase, Scheduler};
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::{JobId, PathId};
 
 impl Scheduler {
     /// The first invariant that does not hold, as a sentence.
@@ -9,6 +16,16 @@ impl Scheduler {
     /// # Errors
     /// If the state is inconsistent, which is a bug.
     pub fn check(&self) -> Result<(), String> {
+        self.check_seats()?;
+        self.check_jobs()?;
+        self.check_indices()?;
+        self.check_clusters()?;
+        self.hosts.spec.ids().try_for_each(|host| self.check_host(host))?;
+        self.check_lacks()
+    }
+
+    /// Every slot is taken by at most one job, which may be there and knows that it is.
+    fn check_seats(&self) -> Result<(), String> {
         for (host, slot, job) in self.jobs.seated() {
             let Some(seat) = self.jobs.state(job).seat() else {
                 return Err(format!("{job} has slot {host}/{slot} without being staged or run"));
@@ -23,6 +40,11 @@ impl Scheduler {
                 return Err(format!("{job} is on {host}, which cannot build it"));
             }
         }
+        Ok(())
+    }
+
+    /// Every job's state goes with those of the jobs it needs.
+    fn check_jobs(&self) -> Result<(), String> {
         let mut left = 0;
         let mut seats = 0;
         for (job, state) in self.jobs.states().iter() {
@@ -36,7 +58,7 @@ impl Scheduler {
             if *state == JobState::Waiting && open == 0 {
                 return Err(format!("{job} waits for nothing"));
             }
-            let bad = |n: &&crate::graph::JobId| self.jobs.state(**n).is_bad();
+            let bad = |n: &&JobId| self.jobs.state(**n).is_bad();
             if *state == JobState::Waiting && self.work.jobs[job].needs.iter().any(|n| bad(&n)) {
                 return Err(format!("{job} waits for a job that will never be done"));
             }
@@ -46,6 +68,98 @@ impl Scheduler {
         }
         if left != self.jobs.left() || seats != self.jobs.seated().count() {
             return Err("the counts of jobs are wrong".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The sets of ready and staged jobs are those that the states say, and some host may yet build what
+    /// is ready.
+    fn check_indices(&self) -> Result<(), String> {
+        let in_state = |is: fn(&JobState) -> bool| -> BTreeSet<JobId> {
+            self.jobs.states().iter().filter(|(_, state)| is(state)).map(|(job, _)| job).collect()
+        };
+        let ready = in_state(|state| *state == JobState::Ready);
+        if ready != self.jobs.ready().collect() {
+            return Err("the set of ready jobs is wrong".to_owned());
+        }
+        if in_state(|state| matches!(state, JobState::Staging(_))) != self.jobs.staging().collect() {
+            return Err("the set of jobs that wait for their inputs is wrong".to_owned());
+        }
+        let ranks: Vec<Span> = self.jobs.ready().map(|job| self.jobs.rank(job)).collect();
+        if !ranks.is_sorted_by(|a, b| a >= b) {
+            return Err("the ready jobs are not in the order of their ranks".to_owned());
+        }
+        let hope = |job: &JobId| self.eligible[*job].iter().any(|&h| self.hosts.has_hope(h, &self.policy));
+        match ready.iter().find(|job| !hope(job)) {
+            Some(job) if self.phase == Phase::Building => Err(format!("{job} is ready and nobody builds it")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The members of a cluster are built one after the other.
+    fn check_clusters(&self) -> Result<(), String> {
+        let seated = |job: &&JobId| self.jobs.state(**job).seat().is_some();
+        match self.clusters.members().iter().find(|(_, jobs)| jobs.iter().filter(seated).count() > 1) {
+            Some((cluster, _)) => Err(format!("two members of {cluster} have slots")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is expected of a host follows from who sits there, cores are given out within bounds, and
+    /// nothing is kept free beyond a round.
+    fn check_host(&self, host: HostId) -> Result<(), String> {
+        if self.reserved[host].is_some() {
+            return Err(format!("{host} is still kept for a job"));
+        }
+        let given = |(_, job)| self.given[job];
+        let several: u32 = self.jobs.seated_on(host).map(given).filter(|&cores| cores > 1).sum();
+        if self.policy.cores == Cores::Adaptive && several > self.most_cores(host) {
+            return Err(format!("{several} cores of {host} are given out"));
+        }
+        if self.forecasts.is_touched(host) || self.jobs.has_moved(host) {
+            return Ok(());
+        }
+        let outlook = self.forecasts.of(host);
+        let taken: BTreeSet<_> = self.jobs.seated_on(host).map(|(slot, _)| slot).collect();
+        let free = self.hosts.slots(host).iter().rev().filter(|slot| !taken.contains(slot));
+        // A job that is overdue is expected later than it was, and never sooner.
+        let mut ends: Vec<Time> =
+            self.jobs.seated_on(host).map(|(_, job)| self.expected_end(Time::ZERO, host, job)).collect();
+        ends.sort_unstable();
+        let later = ends.len() == outlook.ends.len() && ends.iter().zip(&outlook.ends).all(|(a, b)| a <= b);
+        if !outlook.free.iter().eq(free)
+            || !later
+            || outlook.charged > 0
+            || outlook.cores != self.cores_left(host)
+        {
+            return Err(format!("what is expected of {host} is out of date"));
+        }
+        Ok(())
+    }
+
+    /// The transfer times that are kept for ready jobs are nothing where nothing is to be transferred, and
+    /// only there; the order of their hosts is that of what they rest on.
+    fn check_lacks(&self) -> Result<(), String> {
+        if self.policy.transfer_overhead == Span::ZERO {
+            return Ok(());
+        }
+        let pending: BTreeSet<(HostId, PathId)> = self.stores.touched().iter().copied().collect();
+        for job in self.jobs.ready() {
+            let inputs = &self.work.jobs[job].inputs;
+            for &host in self.eligible[job].iter() {
+                let Some(known) = self.lacks.get(host, job) else { continue };
+                let settled = !inputs.iter().any(|&path| pending.contains(&(host, path)));
+                if settled && (known == Span::ZERO) != self.inputs_complete(host, job) {
+                    return Err(format!("what {job} lacks on {host} is out of date"));
+                }
+            }
+            for &Prospect { least, transfer, host } in self.lacks.order(job).unwrap_or_default() {
+                let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
+                let work = self.work_time(job, host, self.hosts.spec[host].cores);
+                if self.lacks.get(host, job) != Some(transfer) || least != counted + work {
+                    return Err(format!("the order of the hosts for {job} is out of date"));
+                }
+            }
         }
         Ok(())
     }

@@ -106,8 +106,13 @@ impl Scheduler {
     pub(super) fn cores_left(&self, host: HostId) -> u32 {
         let spec = &self.hosts.spec[host];
         let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.given[job].max(1)).sum();
-        let most = (f64::from(spec.lanes()) * OVERCOMMIT) as u32;
-        most.max(spec.slots).saturating_sub(given).min(spec.lanes())
+        self.most_cores(host).saturating_sub(given).min(spec.lanes())
+    }
+
+    /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
+    pub(super) fn most_cores(&self, host: HostId) -> u32 {
+        let spec = &self.hosts.spec[host];
+        ((f64::from(spec.lanes()) * OVERCOMMIT) as u32).max(spec.slots)
     }
 
     /// How long a job of median cost takes on a host with so many cores.

@@ -80,6 +80,11 @@ impl Forecasts {
         self.stale[host] || self.known[host].ends.first().is_some_and(|&end| end <= at)
     }
 
+    /// Whether something happened at a host since its outlook was worked out.
+    pub fn is_touched(&self, host: HostId) -> bool {
+        self.stale[host]
+    }
+
     /// Gives the next free slot of a host to a job that keeps it until `end`.
     pub fn take(&mut self, host: HostId, end: Time, cores: u32) -> Option<SlotId> {
         self.stale[host] = true;
@@ -127,3 +132,6 @@ impl Forecasts {
         &self.known[host]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,8 @@ struct Row {
     epoch: u32,
 }
 
-/// Transfer times of ready jobs. Estimates: a path that appears at a better source does not count before
-/// something changes at the destination.
+/// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
+/// destination that an input only refers to, does not count before an input itself comes or goes there.
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
     rows: Table<JobId, Option<Box<Row>>>,
@@ -41,6 +41,8 @@ pub(super) struct Lacks {
     hosts: usize,
     /// Jobs that have a row, and some that had.
     known: Vec<JobId>,
+    /// The length of that list beyond which it is cleaned.
+    clean_at: usize,
     epoch: u32,
 }
 
@@ -52,7 +54,8 @@ impl Lacks {
                 readers[path].push(id);
             }
         }
-        Self { rows: Table::filled(work.jobs.len(), None), readers, hosts, known: Vec::new(), epoch: 0 }
+        let rows = Table::filled(work.jobs.len(), None);
+        Self { rows, readers, hosts, known: Vec::new(), clean_at: 1024, epoch: 0 }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
@@ -113,10 +116,15 @@ impl Lacks {
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
         self.rows[job] = None;
-        // Cleaned now and then, so that the list stays about as short as the rows are few.
-        if self.known.len() > 1024 && self.known.len().is_power_of_two() {
+        // Cleaned now and then, so that the list stays as short as the rows are few.
+        if self.known.len() > self.clean_at {
             self.known.retain(|&job| self.rows[job].is_some());
+            self.known.sort_unstable();
             self.known.dedup();
+            self.clean_at = 1024.max(2 * self.known.len());
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

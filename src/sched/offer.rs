@@ -124,7 +124,8 @@ impl Scheduler {
             Choice::LeastLoaded if offer.host == HostId::HOME => Some(Time(u64::MAX)),
             Choice::LeastLoaded => {
                 let load = self.jobs.seated_on(offer.host).count() as f64;
-                Some(Time((load / host.speed * 1e9) as u64))
+                // The least part decides between equal ones.
+                Some(Time((load / host.speed * 1e12) as u64 + (1e3 / host.speed) as u64))
             }
             Choice::Planned => {
                 let planned = self.plan.get(job).copied().flatten();

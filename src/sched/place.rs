@@ -9,6 +9,8 @@
 //! before those that would have to bring theirs along: otherwise a job takes the last free slot next
 //! to another one's data, and both pay for a transfer.
 
+use std::sync::Arc;
+
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -28,6 +30,8 @@ impl Scheduler {
         let fresh = self.jobs.take_fresh();
         for &job in &fresh {
             self.pull[job] = self.pull_of(job);
+            // It may have been ready before, with inputs of other sizes.
+            self.lacks.drop_job(job);
         }
         self.follow(at, out);
         let polled = self.poll(at);
@@ -60,23 +64,40 @@ impl Scheduler {
         self.hosts.spec.ids().map(|host| self.forecasts.of(host).free.len()).sum()
     }
 
-    /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many that
-    /// could have a slot now. Jobs for a host that is away or busy must not keep others from idle ones.
+    /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many for the
+    /// free slots that none of them can take. Jobs for some hosts must not keep others from idle ones.
     /// With `only`, no others than those.
     pub(super) fn window(&self, free: usize, only: Option<&Vec<JobId>>) -> Vec<JobId> {
         let connected = |h: &HostId| self.forecasts.of(*h).available(Time::ZERO).is_some();
         let eligible = |job: JobId, can: &dyn Fn(&HostId) -> bool| self.eligible[job].iter().any(can);
         let first = self.jobs.ready().filter(|&job| eligible(job, &connected)).take(self.policy.window);
         let mut window: Vec<JobId> = first.collect();
-        let seatable = |h: &HostId| !self.forecasts.of(*h).free.is_empty();
-        if window.len() == self.policy.window && free > 0 && !window.iter().any(|&j| eligible(j, &seatable)) {
-            let more = self.jobs.ready().filter(|&job| eligible(job, &seatable));
-            window.extend(more.take(self.policy.window));
+        if window.len() == self.policy.window && free > 0 {
+            let unserved = self.unserved(&window);
+            let serves = |h: &HostId| unserved.contains(h);
+            if !unserved.is_empty() {
+                let more = self.jobs.ready().filter(|&job| eligible(job, &serves));
+                window.extend(more.take(self.policy.window));
+            }
         }
         if let Some(only) = only {
             window.retain(|job| only.contains(job));
         }
         window
+    }
+
+    /// The hosts with a free slot that can build none of `jobs`, ascending.
+    fn unserved(&self, jobs: &[JobId]) -> Vec<HostId> {
+        // Few lists are distinct, and equal ones are kept once.
+        let mut lists: Vec<&Arc<[HostId]>> = Vec::new();
+        for &job in jobs {
+            if !lists.iter().any(|list| Arc::ptr_eq(list, &self.eligible[job])) {
+                lists.push(&self.eligible[job]);
+            }
+        }
+        let open = |h: &HostId| !self.forecasts.of(*h).free.is_empty();
+        let unserved = |h: &HostId| !lists.iter().any(|list| list.contains(h));
+        self.hosts.spec.ids().filter(open).filter(unserved).collect()
     }
 
     /// Whether it is time to look at jobs that found no slot before.
@@ -94,6 +115,9 @@ impl Scheduler {
             for &job in group {
                 if *free == 0 {
                     break;
+                }
+                if self.is_held_back(job) {
+                    continue;
                 }
                 let Some(offer) = self.best_offer(at, job) else { continue };
                 if offer.free
@@ -113,13 +137,16 @@ impl Scheduler {
             if *free == 0 && !ahead {
                 break;
             }
+            self.due[job] = Time::ZERO;
             let Some(offer) = self.best_offer(at, job) else { continue };
             if let Some(end) = self.reserve(at, job, &offer) {
+                self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
             } else if offer.free {
                 self.bind(at, job, offer, out);
                 *free -= 1;
             } else {
+                self.due[job] = offer.finish;
                 self.forecasts.charge(offer.host, offer.finish);
                 let (charged, limit) =
                     (self.forecasts.of(offer.host).charged, self.prefetch_limit(offer.host));

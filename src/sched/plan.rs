@@ -52,3 +52,6 @@ impl Scheduler {
         self.work.jobs[job].needs.iter().map(arrival).max().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,8 +81,8 @@ pub enum Choice {
     EarliestFree,
     /// The fastest with a free slot.
     FastestFree,
-    /// The builder with the lowest load per speed that has a free slot; this machine only if it is the
-    /// only one that can (Nix's build hook).
+    /// The builder with the lowest load per speed that has a free slot, of equal ones the fastest; this
+    /// machine where there is none (Nix's build hook).
     LeastLoaded,
     /// Where a plan made before the run has it.
     Planned,

@@ -206,6 +206,11 @@ impl Jobs {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether a seat of the host was taken or left since [`Jobs::take_moved`].
+    pub fn has_moved(&self, host: HostId) -> bool {
+        self.moved.contains(&host)
+    }
+
     /// The jobs that became ready since this was last asked; some may be so no longer.
     pub fn take_fresh(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.fresh)

@@ -50,6 +50,7 @@ impl Scheduler {
             .filter(|&job| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job))
             .collect();
         let patience = self.patience(&window);
+        let mut first_end = None;
         let mut best: Option<Vec<(JobId, Time)>> = None;
         for host in self.hosts.spec.ids() {
             let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
@@ -62,18 +63,24 @@ impl Scheduler {
                 self.patience_ends = self.patience_ends.into_iter().chain([since + patience]).min();
                 continue;
             }
-            let best = best.get_or_insert_with(|| self.finishes(at, &window));
+            let best = best.get_or_insert_with(|| self.finishes(&window));
             if let Some((row, offer)) = self.least_loss(at, host, best, margin) {
                 let (job, _) = best.swap_remove(row);
                 self.idle_since[host] = None;
                 self.bind(at, job, offer, out);
+            } else {
+                // What they wait for may take longer than thought, and then nothing else happens.
+                let end = *first_end.get_or_insert_with(|| self.first_end(at));
+                let again = end.map(|end| end + patience);
+                self.patience_ends = self.patience_ends.into_iter().chain(again).min();
             }
         }
     }
 
-    /// When each job would be done where that is soonest.
-    fn finishes(&mut self, at: Time, window: &[JobId]) -> Vec<(JobId, Time)> {
-        window.iter().filter_map(|&job| Some((job, self.best_offer(at, job)?.finish))).collect()
+    /// When each job would be done where that is soonest, as found in this round: since then it has been
+    /// charged to a host itself, and would find it busier than it is.
+    fn finishes(&self, window: &[JobId]) -> Vec<(JobId, Time)> {
+        window.iter().map(|&job| (job, self.due[job])).collect()
     }
 
     /// The job that would lose least by going to `host` now, by its row.
@@ -96,6 +103,11 @@ impl Scheduler {
             }
         }
         least.map(|(_, row, offer)| (row, offer))
+    }
+
+    /// When the first slot should be left.
+    fn first_end(&self, at: Time) -> Option<Time> {
+        self.jobs.seated().map(|(host, _, job)| self.expected_end(at, host, job)).min()
     }
 
     fn patience(&self, window: &[JobId]) -> Span {

@@ -93,6 +93,11 @@ impl Stores {
         std::mem::take(&mut self.touched)
     }
 
+    /// What [`Stores::take_touched`] will return.
+    pub fn touched(&self) -> &[(HostId, PathId)] {
+        &self.touched
+    }
+
     /// Records all that a host has, as it says itself: what it had before it was away may be gone. Of
     /// this machine only what is added counts, because transfers go on while it is asked.
     pub fn told(&mut self, host: HostId, paths: impl Iterator<Item = PathId>) {

@@ -56,6 +56,28 @@ proptest! {
     }
 
     #[test]
+    fn transfers_lie_between_a_job_and_its_users(
+        (work, cost) in random_work(12), after in proptest::collection::vec(0..5_000_000u64, 12),
+    ) {
+        /// By the definition: the longest way over the users, with what lies between.
+        fn way(work: &Workload, cost: &Table<JobId, Span>, after: &Table<JobId, Span>, job: JobId) -> Span {
+            let users = work.jobs.iter().filter(|(_, user)| user.needs.contains(&job));
+            let longest = users.map(|(user, _)| after[job] + way(work, cost, after, user)).max();
+            cost[job] + longest.unwrap_or_default()
+        }
+        let after: Table<JobId, Span> = after.into_iter().map(Span).collect();
+        let mut ranks = Ranks::with_transfers(&work, cost.clone(), after.clone());
+        for job in work.jobs.ids() {
+            prop_assert_eq!(ranks.of(job), way(&work, &cost, &after, job));
+        }
+        let twice: Table<JobId, Span> = cost.rows().iter().map(|span| span.scale(2.0)).collect();
+        ranks.set_costs(twice.clone());
+        for job in work.jobs.ids() {
+            prop_assert_eq!(ranks.of(job), way(&work, &twice, &after, job));
+        }
+    }
+
+    #[test]
     fn changes_give_what_a_new_start_gives(
         (work, mut cost) in random_work(25),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..10_000_000u64), 1..20),

@@ -1,0 +1,165 @@
+use super::*;
+use crate::fleet::{Host, LinkSpeed};
+use crate::graph::{Job, Origin, PathSpec};
+use crate::run::{Made, Source, TransferId};
+use crate::sched::stores::Stores;
+use proptest::prelude::*;
+
+const HOSTS: u32 = 3;
+const PATHS: u32 = 8;
+const OVERHEAD: Span = Span::from_millis(100);
+
+/// What can happen to stores. All links are alike, so that it does not matter where a path comes from.
+#[derive(Clone, Debug)]
+enum Change {
+    Hold(u32, u32),
+    Forget(u32, u32),
+    Made(u32, u32, u64),
+    Told(u32, Vec<u32>),
+    Begin(u32, Vec<u32>),
+    End(u32),
+    Lost(u32),
+    /// The link of a host is measured anew.
+    Link(u32),
+    Placed(u32),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let paths = || proptest::collection::vec(0..PATHS, 0..4);
+    prop_oneof![
+        (0..HOSTS, 0..PATHS).prop_map(|(h, p)| Change::Hold(h, p)),
+        (0..HOSTS, 0..PATHS).prop_map(|(h, p)| Change::Forget(h, p)),
+        (0..HOSTS, 0..PATHS, 1..99u64).prop_map(|(h, p, size)| Change::Made(h, p, size)),
+        (0..HOSTS, paths()).prop_map(|(h, paths)| Change::Told(h, paths)),
+        (0..HOSTS, paths()).prop_map(|(h, paths)| Change::Begin(h, paths)),
+        (0..9u32).prop_map(Change::End),
+        (0..HOSTS).prop_map(Change::Lost),
+        (0..HOSTS).prop_map(Change::Link),
+        (0..4u32).prop_map(Change::Placed),
+    ]
+}
+
+fn host() -> Host {
+    let link = LinkSpeed { bandwidth: 1 << 20, latency: Span::from_millis(1) };
+    let text = serde_json::json!({
+        "name": "h", "systems": ["x"], "features": [], "mandatory": [], "slots": 1, "cores": 0,
+        "speed": 1.0, "substitutes": false, "link": link,
+    });
+    serde_json::from_value(text).unwrap()
+}
+
+/// Four jobs that read two or three of the paths, which are all valid at home.
+fn work() -> Workload {
+    let path = |n: u32| PathSpec {
+        path: format!("p{n}"),
+        origin: Origin::Home,
+        size: u64::from(n + 1) << 20,
+        refs: vec![],
+    };
+    let reads = [vec![0, 1], vec![1, 2, 3], vec![4, 5], vec![0, 6, 7]];
+    let job = |paths: &Vec<u32>| Job { inputs: paths.iter().map(|&p| PathId(p)).collect(), ..Job::default() };
+    Workload { jobs: reads.iter().map(job).collect(), paths: (0..PATHS).map(path).collect(), wanted: vec![] }
+}
+
+fn apply(change: &Change, work: &Workload, stores: &mut Stores, lacks: &mut Lacks) {
+    let ids = |paths: &[u32]| {
+        let mut ids: Vec<PathId> = paths.iter().map(|&p| PathId(p)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    match change {
+        Change::Hold(host, path) => stores.hold(HostId(*host), PathId(*path)),
+        Change::Forget(host, path) => stores.forget(HostId(*host), PathId(*path)),
+        Change::Made(host, path, size) => {
+            stores.made(HostId(*host), &Made { path: PathId(*path), size: size << 20, refs: vec![] });
+            // Its readers become ready by it, and then nothing of before counts.
+            let readers = work.jobs.iter().filter(|(_, job)| job.inputs.contains(&PathId(*path)));
+            readers.for_each(|(job, _)| lacks.drop_job(job));
+        }
+        Change::Told(host, paths) => stores.told(HostId(*host), ids(paths).into_iter()),
+        Change::Begin(host, paths) => {
+            let mut paths = ids(paths);
+            paths.retain(|&path| !stores.is_arriving(HostId(*host), path));
+            stores.begin(Source::Host(HostId::HOME), HostId(*host), paths);
+        }
+        Change::End(transfer) => {
+            stores.end(TransferId(*transfer));
+        }
+        Change::Lost(host) => stores.drop_transfers_of(HostId(*host)),
+        Change::Link(host) => lacks.forget_host(HostId(*host)),
+        Change::Placed(job) => lacks.drop_job(JobId(*job)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_is_what_would_be_worked_out(changes in proptest::collection::vec(change(), 1..60)) {
+        let work = work();
+        let hosts: Table<HostId, Host> = (0..HOSTS).map(|_| host()).collect();
+        let (mut stores, mut lacks) = (Stores::new(&work, HOSTS as usize), Lacks::new(&work, HOSTS as usize));
+        hosts.ids().for_each(|host| stores.set_reachable(host, true));
+        for change in changes {
+            apply(&change, &work, &mut stores, &mut lacks);
+            for (host, path) in stores.take_touched() {
+                lacks.touch(host, path);
+            }
+            for (job, spec) in work.jobs.iter() {
+                let mut order = Vec::new();
+                for host in hosts.ids() {
+                    let now = stores.transfer_time(&hosts, host, &spec.inputs, OVERHEAD);
+                    let kept = lacks.get(host, job);
+                    prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
+                    lacks.set(host, job, now);
+                    order.push(Prospect { least: now, transfer: now, host });
+                }
+                order.sort_unstable();
+                if let Some(kept) = lacks.order(job) {
+                    prop_assert_eq!(kept, &order, "{} after {:?}", job, &change);
+                }
+                lacks.set_order(job, order);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_at_one_host_leaves_the_others_alone() {
+    let work = work();
+    let mut lacks = Lacks::new(&work, HOSTS as usize);
+    let (one, other, job) = (HostId(1), HostId(2), JobId(0));
+    lacks.set(one, job, Span::from_secs(1));
+    lacks.set(other, job, Span::from_secs(2));
+    lacks.touch(one, PathId(7));
+    assert_eq!(lacks.get(one, job), Some(Span::from_secs(1)), "it does not read that path");
+    lacks.touch(one, PathId(0));
+    assert_eq!((lacks.get(one, job), lacks.get(other, job)), (None, Some(Span::from_secs(2))));
+}
+
+#[test]
+fn the_list_of_rows_stays_short_and_complete() {
+    let mut lacks = Lacks::new(&work(), HOSTS as usize);
+    for _ in 0..5_000 {
+        lacks.set(HostId(1), JobId(1), Span::from_secs(1));
+        lacks.drop_job(JobId(1));
+    }
+    assert!(lacks.known.len() <= 2_048, "{}", lacks.known.len());
+    lacks.set(HostId(1), JobId(2), Span::from_secs(1));
+    lacks.forget_host(HostId(1));
+    assert_eq!(lacks.get(HostId(1), JobId(2)), None);
+}
+
+#[test]
+fn new_estimates_make_the_order_of_hosts_unknown() {
+    let mut lacks = Lacks::new(&work(), HOSTS as usize);
+    let prospect = |host, seconds| {
+        let least = Span::from_secs(seconds);
+        Prospect { least, transfer: Span::ZERO, host: HostId(host) }
+    };
+    lacks.set(HostId(1), JobId(0), Span::ZERO);
+    lacks.set_order(JobId(0), vec![prospect(1, 9), prospect(2, 3)]);
+    assert_eq!(lacks.order(JobId(0)), Some([prospect(2, 3), prospect(1, 9)].as_slice()), "best first");
+    lacks.reorder();
+    assert_eq!(lacks.order(JobId(0)), None);
+    assert_eq!(lacks.get(HostId(1), JobId(0)), Some(Span::ZERO), "transfers are as they were");
+}
