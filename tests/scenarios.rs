@@ -90,7 +90,7 @@ impl Stage {
                     outputs: vec![output],
                     fixed_output: false,
                     prefer_local: false,
-                    parallel: false,
+                    parallel: words.contains(&"parallel"),
                 });
                 let median = after("takes").map_or(Span::from_secs(1), seconds);
                 self.cost.push(Cost { median, p10: median, p90: median });
@@ -139,6 +139,9 @@ impl Stage {
             [host, "holds", paths @ ..] => {
                 let paths = paths.iter().map(|p| self.paths[*p]).collect();
                 Event::HostHolds { host: self.host(host), paths }
+            }
+            [host, "has", cores, "cores"] => {
+                Event::HostCores { host: self.host(host), cores: cores.parse().unwrap() }
             }
             [host, "is", "lost"] => Event::HostLost { host: self.host(host), cause: cause() },
             [host, "is", "refused"] => Event::HostRefused { host: self.host(host), cause: cause() },
@@ -215,7 +218,10 @@ impl Stage {
                 };
                 format!("{transfer}: {} from {from} to {}", self.names(paths), host(to))
             }
-            Order::Build { job, host: at, .. } => format!("build {} on {}", name(job), host(at)),
+            Order::Build { job, host: at, cores, .. } => {
+                let cores = if *cores == 0 { String::new() } else { format!(" with {cores} cores") };
+                format!("build {} on {}{cores}", name(job), host(at))
+            }
             Order::Cancel { job, host: at, .. } => format!("cancel {} on {}", name(job), host(at)),
             Order::Probe { host: at } => format!("probe {}", host(at)),
         }

@@ -19,6 +19,10 @@ impl Scheduler {
                 self.stores.told(*host, known);
                 self.demand_changed = true;
             }
+            Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
+                self.hosts.spec[*host].cores = *cores;
+                self.forecasts.touch(*host);
+            }
             Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
             }
