@@ -67,6 +67,15 @@ check_jobs() {
     expect out '^[a-z@]*builder2 +2 +\? +2.5 '
 }
 
+check_cores_are_asked_for() {
+    run hosts check --builders "@$work/good" --on builder1,builder2
+    expect_status 0
+    expect out 'builder1: ok, .* cores?, '
+    build wide --not-on local --no-link
+    expect_status 0
+    grep -rq '"event":"host-cores","host":1,' state/drvdispatch/runs || fail "builder1 did not say its cores"
+}
+
 check_speed() {
     build wide --not-on local --speed builder1=8 --speed builder2=0.1 --speed builder3=0.1
     expect_status 0

@@ -22,6 +22,7 @@ impl Scheduler {
             Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
                 self.hosts.spec[*host].cores = *cores;
                 self.forecasts.touch(*host);
+                self.lacks.reorder();
             }
             Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
