@@ -4,7 +4,7 @@ use divan::{Bencher, black_box};
 use drvdispatch::base::{Span, Table};
 use drvdispatch::cost;
 use drvdispatch::graph::{
-    ClusterLimits, Clusters, Graph, JobId, Power, Ranks, Workload, classes, makespan_bound,
+    ClusterLimits, Clusters, Graph, JobId, Limits, Pace, Power, Ranks, Workload, makespan_bound,
 };
 use drvdispatch::nix::{Derivation, Options, Output, StorePath};
 
@@ -113,10 +113,11 @@ fn cluster(bencher: Bencher) {
 fn bound(bencher: Bencher) {
     let work = workload();
     let cost = costs(&work);
-    let hosts =
-        [Power { slots: 8, speed: 1.0 }, Power { slots: 4, speed: 2.0 }, Power { slots: 2, speed: 0.5 }];
+    let hosts = [Power::slots(8), Power::slots(4), Power::slots(2)];
+    let speeds = [1.0, 2.0, 0.5].map(Pace::one_core);
+    let able = |job: JobId| (0..3).filter(move |&host| host != 1 || !job.0.is_multiple_of(3));
     bencher.bench_local(|| {
-        let classes = classes(&work, &hosts, |job, host| host != 1 || job.0 % 3 != 0);
-        makespan_bound(black_box(&work), &cost, &classes)
+        let limits = Limits::new(&work, &hosts, |job| able(job).map(|host| (host, speeds[host])).collect());
+        makespan_bound(black_box(&work), &cost, &limits)
     });
 }

@@ -204,6 +204,9 @@ impl Stage {
                 let paths = paths.iter().map(|p| self.paths[*p]).collect();
                 Event::HostHolds { host: self.host(host), paths }
             }
+            [host, "has", cores, "cores"] => {
+                Event::HostCores { host: self.host(host), cores: cores.parse().unwrap() }
+            }
             [host, "is", "lost"] => Event::HostLost { host: self.host(host), cause: cause() },
             [host, "is", "refused"] => Event::HostRefused { host: self.host(host), cause: cause() },
             ["fleet", "ready"] => Event::FleetReady,

@@ -1,10 +1,13 @@
 //! All runs of a table, over all processors.
 
+use drvdispatch::base::Table;
+use drvdispatch::cost::limits;
+use drvdispatch::graph::makespan_bound;
 use drvdispatch::sched::Policy;
 use drvdispatch::sim::Measured;
 use rayon::prelude::*;
 
-use crate::common::clusters::{Cluster, bound};
+use crate::common::clusters::Cluster;
 use crate::common::graphs::Source;
 use crate::common::run::Setting;
 use crate::policies::is_clairvoyant;
@@ -62,7 +65,9 @@ impl Cases<'_> {
             input.parallel.iter_mut().for_each(|(_, part)| *part = 0.0);
         }
         let setting = Setting::new(&input, hosts);
-        let bound = bound(&input.real, hosts, &input.truth, &input.parallel);
+        let eligible = Table::filled(input.real.jobs.len(), hosts.ids().collect());
+        let limits = limits(&input.real, hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
+        let bound = makespan_bound(&input.real, &input.truth, &limits);
         let mut rows = Vec::new();
         for (sigma, &wrong) in self.sigmas.iter().enumerate() {
             for (policy, (name, value)) in self.policies.iter().enumerate() {

@@ -2,8 +2,6 @@
 
 use drvdispatch::base::{Span, Table};
 use drvdispatch::fleet::{Host, HostId, LinkSpeed};
-use drvdispatch::graph::{JobId, Power, Workload, classes, makespan_bound};
-use drvdispatch::sim::amdahl;
 
 /// A named fleet; this machine is its first host.
 #[derive(Clone, Debug)]
@@ -64,25 +62,4 @@ fn fleet(specs: &[(u32, f64)], link: LinkSpeed, cores: u32) -> Table<HostId, Hos
         link: if i == 0 { LinkSpeed::FREE } else { link },
     };
     specs.iter().enumerate().map(host).collect()
-}
-
-/// What no schedule can beat. With cores, chains run on all cores of the best host, and all cores
-/// together do no more than their number of work.
-pub fn bound(
-    work: &Workload,
-    hosts: &Table<HostId, Host>,
-    truth: &Table<JobId, Span>,
-    parallel: &Table<JobId, f64>,
-) -> Span {
-    let powers = |slots: fn(&Host) -> u32| -> Vec<Power> {
-        hosts.rows().iter().map(|h| Power { slots: slots(h), speed: h.speed }).collect()
-    };
-    let cores = hosts.rows().iter().map(|h| h.cores).max().unwrap_or(0);
-    if cores == 0 {
-        return makespan_bound(work, truth, &classes(work, &powers(|h| h.slots), |_, _| true));
-    }
-    let shortest = truth.iter().map(|(job, span)| span.scale(amdahl(parallel[job], cores))).collect();
-    let chains = makespan_bound(work, &shortest, &classes(work, &powers(|_| u32::MAX), |_, _| true));
-    let speed: f64 = hosts.rows().iter().map(|h| f64::from(h.cores) * h.speed).sum();
-    chains.max(truth.rows().iter().copied().sum::<Span>().scale(1.0 / speed))
 }

@@ -64,7 +64,16 @@ check_jobs() {
     all_built_on builder1
     run hosts --builders "@$work/good" --jobs builder1=9 --speed builder2=2.5
     expect out '^[a-z@]*builder1 +9 '
-    expect out '^[a-z@]*builder2 +2 +2.5 '
+    expect out '^[a-z@]*builder2 +2 +\? +2.5 '
+}
+
+check_cores_are_asked_for() {
+    run hosts check --builders "@$work/good" --on builder1,builder2
+    expect_status 0
+    expect out 'builder1: ok, .* cores?, '
+    build wide --not-on local --no-link
+    expect_status 0
+    grep -rq '"event":"host-cores","host":1,' state/drvdispatch/runs || fail "builder1 did not say its cores"
 }
 
 check_speed() {

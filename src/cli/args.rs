@@ -71,9 +71,11 @@ pub struct Where {
     /// Slots of a host, that is, builds at a time; may be repeated
     #[arg(long, value_name = "HOST=N", value_parser = slots)]
     pub jobs: Vec<(String, u32)>,
-    /// Speed of a host, where 1 is an ordinary one; may be repeated
-    #[arg(long, value_name = "HOST=F", value_parser = speed)]
-    pub speed: Vec<(String, f64)>,
+    /// Speed of a host, where 1 is an ordinary one, or its speed for one system, as in
+    /// builder1:aarch64-linux=0.3: what is emulated counts as a tenth of the host's speed if nothing else is
+    /// said; may be repeated
+    #[arg(long, value_name = "HOST[:SYSTEM]=F", value_parser = speed)]
+    pub speed: Vec<Speed>,
     /// Slots of this machine (`auto`: one per processor; 0: build nothing here), as --jobs local=N
     #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs, allow_negative_numbers = true)]
     pub max_jobs: Option<MaxJobs>,
@@ -83,6 +85,15 @@ pub struct Where {
     /// Seconds that connecting to a host may take; 0: what ssh is configured to, or 10
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub connect_timeout: Option<u64>,
+}
+
+/// `--speed`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speed {
+    host: String,
+    /// For all systems that no other `--speed` names, if none is named.
+    system: Option<String>,
+    factor: f64,
 }
 
 /// `--max-jobs`.
@@ -126,12 +137,21 @@ fn slots(text: &str) -> Result<(String, u32), String> {
     Ok((host.to_owned(), slots))
 }
 
-/// `HOST=F`.
-fn speed(text: &str) -> Result<(String, f64), String> {
-    let (host, speed) = pair(text, "HOST=F, such as builder1=2.5")?;
+/// `HOST=F` or `HOST:SYSTEM=F`.
+fn speed(text: &str) -> Result<Speed, String> {
+    let (host, speed) = pair(text, "HOST=F or HOST:SYSTEM=F, such as builder1=2.5")?;
     let number = speed.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
     let number = number.ok_or_else(|| format!("'{speed}' is no speed (a number above 0)"))?;
-    Ok((host.to_owned(), number))
+    // Other than a port, the rest of an address or of a URI.
+    let is_system = |word: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.contains('-') && word.chars().all(plain)
+    };
+    let (host, system) = match host.rsplit_once(':') {
+        Some((host, word)) if !host.is_empty() && is_system(word) => (host, Some(word.to_owned())),
+        _ => (host, None),
+    };
+    Ok(Speed { host: host.to_owned(), system, factor: number })
 }
 
 /// Both sides of the last '=': a glob may contain one, a host or a number does not.
@@ -168,6 +188,12 @@ impl What {
     }
 }
 
+impl Speed {
+    fn of_system(&self) -> Option<(String, String, f64)> {
+        Some((self.host.clone(), self.system.clone()?, self.factor))
+    }
+}
+
 impl Where {
     /// What the fleet is chosen by; `processors` are this machine's.
     pub fn fleet_options(&self, processors: u32) -> FleetOptions {
@@ -176,7 +202,13 @@ impl Where {
             not_on: self.not_on.clone(),
             local_only: self.local_only,
             jobs: self.jobs.clone(),
-            speed: self.speed.clone(),
+            speed: self
+                .speed
+                .iter()
+                .filter(|speed| speed.system.is_none())
+                .map(|speed| (speed.host.clone(), speed.factor))
+                .collect(),
+            system_speed: self.speed.iter().filter_map(Speed::of_system).collect(),
             pins: self.pin.clone(),
             max_jobs: self.max_jobs.map(|jobs| match jobs {
                 MaxJobs::Auto => processors,
@@ -199,12 +231,24 @@ mod tests {
     #[test]
     fn pairs_are_cut_at_the_last_equals_sign() {
         assert_eq!(slots("h=3"), Ok(("h".into(), 3)));
-        assert_eq!(speed("h=.5"), Ok(("h".into(), 0.5)));
+        let host = |host: &str, factor| Speed { host: host.into(), system: None, factor };
+        assert_eq!(speed("h=.5"), Ok(host("h", 0.5)));
         assert_eq!(pin("a=b*=h"), Ok(("a=b*".into(), "h".into())));
         for wrong in ["h", "=3", "h=", "h=x", "h=-1", "h=nan", ""] {
             assert!(slots(wrong).is_err() && speed(wrong).is_err(), "{wrong}");
         }
         assert_eq!(slots("h=x").unwrap_err(), "'x' is no number of jobs (a whole number from 0 on)");
+    }
+
+    #[test]
+    fn a_speed_may_be_for_one_system() {
+        let cut = |text: &str| speed(text).map(|s| (s.host, s.system.unwrap_or_default())).unwrap();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(cut("h:aarch64-linux=.5"), pair("h", "aarch64-linux"));
+        assert_eq!(cut("u@h:22:x86_64-darwin=2"), pair("u@h:22", "x86_64-darwin"));
+        for host in ["h:22", "[fe80::1]", "ssh-ng://b-1", "a-b"] {
+            assert_eq!(cut(&format!("{host}=1")), pair(host, ""));
+        }
     }
 
     #[test]

@@ -169,7 +169,6 @@ fn dispatch(
         eligible: Some(eligible.clone()),
         policy: serde_json::to_value(&policy).unwrap_or_default(),
     });
-    let classes = setup.classes(&work, &eligible);
     let mut scheduler =
         Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible.clone(), policy);
     let mux = Arc::new(setup.mux()?);
@@ -178,9 +177,9 @@ fn dispatch(
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);
-    let (state, meter) = watcher.finish(end);
+    let (state, meter, bound) = watcher.finish(end);
     logs.finish();
-    outcome::print_summary(&state, meter, &classes, args.how.quiet);
+    outcome::print_summary(&state, meter, bound.bound(), args.how.quiet);
     let verdict = scheduler.verdict();
     outcome::print_endings(&verdict, &state, &setup.fleet.hosts[HostId::HOME].name, interrupted);
     args.results.deliver(&mut prepared, &verdict, &header, &state)?;

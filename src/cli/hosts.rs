@@ -57,7 +57,7 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
 }
 
 fn table(setup: &Setup) -> String {
-    let mut rows = vec![["host", "slots", "speed", "systems", "features"].map(str::to_owned)];
+    let mut rows = vec![["host", "slots", "cores", "speed", "systems", "features"].map(str::to_owned)];
     for (_, host) in chosen(setup) {
         let mandatory =
             |x: &String| if host.mandatory.contains(x) { format!("{x} (mandatory)") } else { x.clone() };
@@ -65,12 +65,23 @@ fn table(setup: &Setup) -> String {
         rows.push([
             host.name.clone(),
             host.slots.to_string(),
+            // A builder is asked when it is connected to.
+            if host.cores == 0 { "?".to_owned() } else { host.cores.to_string() },
             host.speed.to_string(),
-            host.systems.join(","),
+            systems(host),
             features.join(","),
         ]);
     }
     columns(&rows)
+}
+
+/// The systems of a host, with the speeds of those that it builds for at another one.
+fn systems(host: &Host) -> String {
+    let system = |name: &String| match host.emulated.get(name) {
+        Some(_) => format!("{name} (speed {:.3})", host.speed_for(name)),
+        None => name.clone(),
+    };
+    host.systems.iter().map(system).collect::<Vec<_>>().join(",")
 }
 
 /// The hosts of the run; this machine only if it is to build.
@@ -95,6 +106,8 @@ struct Answer {
     nix: String,
     protocol: String,
     trust: Trust,
+    /// Where it says so.
+    cores: Option<u32>,
 }
 
 fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError> {
@@ -134,9 +147,11 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
 fn check(access: &Access, timeout: Option<Duration>) -> Result<Answer, Trouble> {
     let began = Instant::now();
     let session = access.open(timeout)?;
-    let client = &session.client;
+    let (client, took) = (&session.client, began.elapsed());
     Ok(Answer {
-        took: began.elapsed(),
+        took,
+        // A host that may not be asked is none the worse for it.
+        cores: access.processors(timeout).ok().flatten(),
         nix: client.nix_version().unwrap_or("of unknown version").to_owned(),
         protocol: client.protocol().to_string(),
         trust: client.trust(),
@@ -156,6 +171,14 @@ fn praise(answer: &Answer, slots: u32) -> String {
         Trust::Untrusted => "does not trust this user",
     };
     let slots = if slots == 0 { ", builds nothing (0 slots)" } else { "" };
+    let cores = match answer.cores {
+        Some(1) => "1 core".to_owned(),
+        Some(n) => format!("{n} cores"),
+        None => "an unknown number of cores".to_owned(),
+    };
     let ms = answer.took.as_millis();
-    format!("ok, Nix {} (protocol {}), {trust}{slots}, answered in {ms} ms", answer.nix, answer.protocol)
+    format!(
+        "ok, Nix {} (protocol {}), {cores}, {trust}{slots}, answered in {ms} ms",
+        answer.nix, answer.protocol
+    )
 }

@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::error::CliError;
 use super::prepare::Prepared;
-use crate::base::{Span, Table};
+use crate::base::Span;
 use crate::dispatch::Root;
-use crate::graph::{Class, JobId, Origin, makespan_bound};
+use crate::graph::Origin;
 use crate::nix::DEFAULT_STORE_DIR;
-use crate::report::{JobState, Requested, RunState, Summary, build_results, bytes, plural, write_json};
+use crate::report::{Requested, RunState, Summary, build_results, bytes, plural, write_json};
 use crate::run::{Header, LossMeter};
 use crate::sched::{Ending, Verdict};
 
@@ -176,21 +176,10 @@ pub fn print_missing(prepared: &Prepared) {
 }
 
 /// What the run came to, measured by the time that each build really took.
-pub fn print_summary(state: &RunState, meter: LossMeter, classes: &[Class], quiet: bool) {
-    let header = state.header();
-    if header.workload.jobs.is_empty() {
+pub fn print_summary(state: &RunState, meter: LossMeter, bound: Span, quiet: bool) {
+    if state.header().workload.jobs.is_empty() {
         return;
     }
-    let cost: Table<JobId, Span> = state
-        .jobs()
-        .rows()
-        .iter()
-        .map(|job| match job {
-            JobState::Built { host, times, .. } => times.wall.scale(header.hosts[*host].speed),
-            _ => Span::ZERO,
-        })
-        .collect();
-    let bound = makespan_bound(&header.workload, &cost, classes);
     let losses = meter.finish(state.now(), bound);
     let summary = Summary { losses, ..Summary::of(state, Some(bound)) };
     if quiet {

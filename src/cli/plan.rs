@@ -16,7 +16,7 @@ use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
 use crate::drive::{Watch, drive};
-use crate::fleet::HostId;
+use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, makespan_bound};
 use crate::report::{loss_parts, plural};
 use crate::run::{Entry, Event, Expectation, LossMeter, Losses, Order, SlotId, Step};
@@ -100,37 +100,41 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Op
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
-    let classes = setup.classes(work, &eligible);
     let estimates = cost::estimate(work);
     let medians: Table<JobId, Span> = estimates.rows().iter().map(|c| c.median).collect();
     let truth = medians.rows().iter().map(|&median| Some(median)).collect();
-    let hosts = &setup.fleet.hosts;
-    let meter = LossMeter::new(work, hosts, &estimates, &eligible);
-    let fresh =
-        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible.clone(), Policy::default());
-    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible)?) };
+    let told = &setup.fleet.hosts;
+    let meter = LossMeter::new(work, told, &estimates, &eligible);
+    let policy = Policy { cores: setup.cores(&args.place), ..Policy::default() };
+    let fresh = Scheduler::new(work.clone(), told.clone(), estimates.clone(), eligible.clone(), policy);
+    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
+    let (hosts, parallel) = (&sized(told, facts.iter().flatten()), cost::parallel_parts(work));
+    let limits = cost::limits(work, hosts, &eligible, &parallel, |id| hosts[id].lanes());
     let unreachable = facts.iter().flatten().filter_map(trouble).collect();
     let mut world = match facts {
         Some(facts) => SimWorld::beginning(work, hosts, &truth, facts),
         None => SimWorld::new(work, hosts, &truth, Vec::new()),
-    };
+    }
+    .with_parallel(parallel);
     let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
     let end = drive(&mut fresh.clone(), &mut world, &mut placements);
     let Placements { builds, meter, entries } = placements;
+    // What is expected has the host's speed and cores in it; the interval around it has the same.
+    let spread = |job: JobId, work: Span| work.as_secs_f64() / estimates[job].median.as_secs_f64().max(1e-6);
     let planned = |&(start, job, host, expect): &(Time, JobId, HostId, Expectation)| PlannedJob {
         start,
         drv: work.jobs[job].drv.clone(),
         name: work.jobs[job].name.clone(),
         host: hosts[host].name.clone(),
         estimate: expect.work,
-        p10: estimates[job].p10.scale(1.0 / hosts[host].speed),
-        p90: estimates[job].p90.scale(1.0 / hosts[host].speed),
+        p10: estimates[job].p10.scale(spread(job, expect.work)),
+        p90: estimates[job].p90.scale(spread(job, expect.work)),
         why: why(&expect, |h| hosts[h].name.as_str()),
     };
     // What a host has already is neither planned nor held against the plan.
     let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
     builds.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
-    let lower_bound = makespan_bound(work, &cost, &classes);
+    let lower_bound = makespan_bound(work, &cost, &limits);
     let lack = |job: JobId, host: HostId| {
         let job = &work.jobs[job];
         setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|lack| lack.to_string())
@@ -148,6 +152,17 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Op
         jobs: builds.iter().map(planned).collect(),
     };
     Ok((plan, explained.transpose()?))
+}
+
+/// The hosts with the numbers of processors that they said they have.
+fn sized<'a>(hosts: &Table<HostId, Host>, facts: impl Iterator<Item = &'a Event>) -> Table<HostId, Host> {
+    let mut sized = hosts.clone();
+    for fact in facts {
+        if let Event::HostCores { host, cores } = fact {
+            sized[*host].cores = *cores;
+        }
+    }
+    sized
 }
 
 /// Asks the real hosts whether they are up and what they have.

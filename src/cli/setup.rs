@@ -9,7 +9,7 @@ use crate::base::Table;
 use crate::dispatch::link::{LocalNix, SshOptions, Target};
 use crate::dispatch::{Access, EvalOptions, Imports, LoadError, Mux, NixCli};
 use crate::fleet::{Fleet, HostId};
-use crate::graph::{JobId, Power, Workload, classes};
+use crate::graph::{JobId, Workload};
 use crate::nix::{Machine, NixConfig, parse_machines};
 use crate::records::state_dir;
 use crate::sched::Cores;
@@ -136,13 +136,6 @@ impl Setup {
             Some(cores) => Cores::Fixed(cores),
             None => Cores::Adaptive,
         }
-    }
-
-    /// The groups of jobs and hosts for the makespan bound.
-    pub fn classes(&self, work: &Workload, eligible: &Table<JobId, Vec<HostId>>) -> Vec<crate::graph::Class> {
-        let hosts = self.fleet.hosts.rows().iter();
-        let powers: Vec<Power> = hosts.map(|h| Power { slots: h.slots, speed: h.speed }).collect();
-        classes(work, &powers, |job, host| eligible[job].iter().any(|h| h.0 as usize == host))
     }
 }
 

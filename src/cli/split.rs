@@ -11,7 +11,7 @@ use super::prepare;
 use super::setup::Setup;
 use crate::base::{Span, Table};
 use crate::cost;
-use crate::graph::{JobId, PathId, Power, Shard, ShardId, Sharding, Workload, classes, makespan_bound};
+use crate::graph::{JobId, Limits, Pace, PathId, Power, Shard, ShardId, Sharding, Workload, makespan_bound};
 use crate::report::{bytes, plural};
 
 /// Divide what is to be built among machines that work by themselves
@@ -95,8 +95,10 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
 fn split(work: &Workload, shards: u32, slots: u32) -> Split {
     let cost: Table<JobId, Span> = cost::estimate(work).rows().iter().map(|cost| cost.median).collect();
     let sharding = Sharding::new(work, &cost, shards, slots);
-    let machines = vec![Power { slots, speed: 1.0 }; shards as usize];
-    let bound = makespan_bound(work, &cost, &classes(work, &machines, |_, _| true));
+    let machines = vec![Power::slots(slots); shards as usize];
+    let limits =
+        Limits::new(work, &machines, |_| (0..machines.len()).map(|i| (i, Pace::one_core(1.0))).collect());
+    let bound = makespan_bound(work, &cost, &limits);
     Split {
         derivations: work.jobs.len(),
         cost: cost.rows().iter().copied().sum(),

@@ -8,13 +8,14 @@ use crate::base::Time;
 use crate::drive::Watch;
 use crate::records::{Recorder, RunsDir, RunsError};
 use crate::report::{Reporter, RunState, View};
-use crate::run::{Event, Header, LossMeter, Note, Order};
+use crate::run::{Event, Header, LossMeter, MeasuredBound, Note, Order};
 
 /// The log and the view of a run.
 pub struct Watcher {
     recorder: Recorder<BufWriter<File>>,
     reporter: Reporter,
     meter: LossMeter,
+    bound: MeasuredBound,
 }
 
 impl Watcher {
@@ -29,7 +30,8 @@ impl Watcher {
             Err(e) => Recorder::without(e),
         };
         let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
-        let mut watcher = Self { recorder, reporter: Reporter::new(Arc::clone(header), view), meter };
+        let reporter = Reporter::new(Arc::clone(header), view);
+        let mut watcher = Self { recorder, reporter, meter, bound: MeasuredBound::new(header) };
         watcher.warn(Time::ZERO);
         watcher
     }
@@ -39,11 +41,12 @@ impl Watcher {
         self.reporter.state().interrupted()
     }
 
-    /// Ends the view; what remains is the state of the run, and who knows where its time went.
-    pub fn finish(mut self, at: Time) -> (RunState, LossMeter) {
+    /// Ends the view; what remains is the state of the run, and who knows where its time went and how
+    /// short it could have been.
+    pub fn finish(mut self, at: Time) -> (RunState, LossMeter, MeasuredBound) {
         self.recorder.step_done();
         self.reporter.finish(at);
-        (self.reporter.into_state(), self.meter)
+        (self.reporter.into_state(), self.meter, self.bound)
     }
 
     fn warn(&mut self, at: Time) {
@@ -57,12 +60,14 @@ impl Watch for Watcher {
     fn event(&mut self, at: Time, event: &Event) {
         self.recorder.event(at, event);
         self.meter.event(at, event);
+        self.bound.event(event);
         self.reporter.event(at, event);
     }
 
     fn order(&mut self, at: Time, order: &Order) {
         self.recorder.order(at, order);
         self.meter.order(at, order);
+        self.bound.order(order);
         self.reporter.order(at, order);
     }
 

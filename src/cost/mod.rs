@@ -4,6 +4,7 @@
 //! runs is `records/`'s.
 
 mod estimate;
+mod limits;
 mod live;
 mod parallel;
 mod prior;
@@ -11,8 +12,9 @@ mod remaining;
 mod speeds;
 
 pub use estimate::Cost;
+pub use limits::limits;
 pub use live::Live;
-pub use parallel::parallel_part;
+pub use parallel::{amdahl, parallel_part, parallel_parts};
 pub use prior::{OutputClass, classify, estimate, guess_sizes};
 pub use remaining::remaining;
 pub use speeds::Speeds;

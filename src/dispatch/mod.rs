@@ -3,6 +3,7 @@
 //! Makes no decision about what runs where. Knows nothing of `sim/`.
 
 mod build;
+mod cores;
 mod crew;
 mod evaluate;
 mod gather;

@@ -1,8 +1,10 @@
 //! A connection to a host's Nix that is ready for work: link, handshake and the checks in between.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::cores;
 use super::link::{
     self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Steps, Target, user_name,
 };
@@ -17,6 +19,8 @@ pub struct Access {
     name: String,
     how: How,
     patience: Patience,
+    /// Whether its number of processors was asked for.
+    asked: AtomicBool,
 }
 
 enum How {
@@ -47,13 +51,18 @@ pub struct Session {
 impl Access {
     /// This machine's Nix.
     pub fn local(how: LocalNix) -> Self {
-        Self { name: "local".to_owned(), how: How::Local(how), patience: Patience::default() }
+        Self {
+            name: "local".to_owned(),
+            how: How::Local(how),
+            patience: Patience::default(),
+            asked: AtomicBool::new(false),
+        }
     }
 
     /// A builder behind ssh.
     pub fn ssh(name: &str, target: Target, options: SshOptions) -> Self {
         let how = How::Ssh { target, options, resolved: Mutex::new(None), gate: Gate::new(HANDSHAKES) };
-        Self { name: name.to_owned(), how, patience: Patience::default() }
+        Self { name: name.to_owned(), how, patience: Patience::default(), asked: AtomicBool::new(false) }
     }
 
     /// The same host, with other limits on its daemon's silence.
@@ -128,6 +137,30 @@ impl Access {
             How::Local(how) if how.socket()?.is_some() => Ok(self.open(None)?.client.trust()),
             How::Local(_) => Ok(Trust::Trusted),
             How::Ssh { .. } => Ok(Trust::Unknown),
+        }
+    }
+
+    /// Whether nobody has asked for its processors; the one who hears so does.
+    pub(super) fn first_to_ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Lets somebody ask again.
+    pub(super) fn ask_again(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// How many processors the host has, asked over a connection of its own; `None` where that cannot be
+    /// asked. Takes a while, and longest where nothing but Nix may be run.
+    ///
+    /// # Errors
+    /// The host cannot be connected to.
+    pub fn processors(&self, timeout: Option<Duration>) -> Result<Option<u32>, Trouble> {
+        match self.resolved()? {
+            Some(resolved) => {
+                Ok(cores::count(&link::ask(&resolved, cores::COMMAND, timeout, cores::PATIENCE)?))
+            }
+            None => Ok(std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok())),
         }
     }
 

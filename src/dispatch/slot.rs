@@ -60,6 +60,10 @@ pub(super) enum Report {
         epoch: u32,
         paths: Vec<crate::graph::PathId>,
     },
+    /// How many processors the host has.
+    Cores {
+        cores: u32,
+    },
     Fact(Event),
     Note(Note),
     /// A build is over; `lost` if the host went with it.
@@ -200,7 +204,11 @@ impl SlotWorker {
                     Ok(()) => Report::Connected { epoch, at: self.zero.elapsed() },
                     Err(trouble) => Report::Failed { epoch, trouble },
                 };
+                let connected = matches!(report, Report::Connected { .. });
                 self.send(report);
+                if connected {
+                    super::cores::ask(&self.access, (self.host, self.slot), timeout, &self.out);
+                }
             }
             Task::Holds { epoch, context } => {
                 let report = match self.holds(&context) {

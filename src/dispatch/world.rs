@@ -172,6 +172,7 @@ impl RealWorld {
             Report::Connected { epoch, at } if epoch == current => self.connected(host, slot, at),
             Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, slot, trouble),
             Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
+            Report::Cores { cores } => self.fact(Event::HostCores { host, cores }),
             Report::Fact(event) => self.fact(event),
             Report::Note(note) => self.pending.push_back(Happening::Note(note)),
             Report::Mute { epoch, trouble } if epoch == current => self.lose(host, &trouble),

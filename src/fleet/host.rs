@@ -33,7 +33,8 @@ pub struct Host {
     pub cores: u32,
     /// Work done per second, relative to a host of speed 1 (Nix's speed factor); above 0.
     pub speed: f64,
-    /// Speed relative to [`Host::speed`] for systems that it only emulates.
+    /// Speed relative to [`Host::speed`] for systems that it only emulates, or that it is known to build
+    /// for at another speed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub emulated: BTreeMap<String, f64>,
     /// Whether it fetches from its own substituters what they have (`builders-use-substitutes`).
@@ -95,6 +96,11 @@ impl Host {
     /// Work done per second on a derivation for `system`, relative to a host of speed 1.
     pub fn speed_for(&self, system: &str) -> f64 {
         self.speed * self.emulated.get(system).copied().unwrap_or(1.0)
+    }
+
+    /// Sets [`Self::speed_for`] one system.
+    pub(super) fn set_speed_for(&mut self, system: &str, speed: f64) {
+        self.emulated.insert(system.to_owned(), speed / self.speed);
     }
 
     /// Cores to give out: as many as slots where the number is not known.

@@ -31,6 +31,8 @@ pub struct FleetOptions {
     pub jobs: Vec<(String, u32)>,
     /// Speed, by host; finite and above 0.
     pub speed: Vec<(String, f64)>,
+    /// Speed for one system, by host and system, in the same terms; finite and above 0.
+    pub system_speed: Vec<(String, String, f64)>,
     /// Derivation-name globs, each with the host that alone may build what it matches; the first
     /// that matches a name counts.
     pub pins: Vec<(String, String)>,
@@ -94,6 +96,17 @@ pub enum FleetError {
         /// What globset says.
         why: String,
     },
+    /// A speed for a system that no such host builds for.
+    #[error(
+        "--speed {host}:{system}: '{host}' does not build for {system}; add the system to its field 2 in \
+         `builders` or the machines file, or drop the option"
+    )]
+    NoSuchSystem {
+        /// The host as named.
+        host: String,
+        /// The system.
+        system: String,
+    },
     /// A speed that is not above 0.
     #[error("--speed {host}={speed}: a speed is a finite number above 0")]
     Speed {
@@ -132,6 +145,17 @@ impl Fleet {
                 return Err(FleetError::Speed { host: name.clone(), speed: *speed });
             }
             names.find("--speed", name)?.into_iter().for_each(|i| all[i].0.speed = *speed);
+        }
+        for (name, system, speed) in &options.system_speed {
+            let mut able = names.find("--speed", name)?;
+            able.retain(|&i| all[i].0.systems.contains(system));
+            if able.is_empty() {
+                return Err(FleetError::NoSuchSystem { host: name.clone(), system: system.clone() });
+            }
+            if !(speed.is_finite() && *speed > 0.0) {
+                return Err(FleetError::Speed { host: format!("{name}:{system}"), speed: *speed });
+            }
+            able.into_iter().for_each(|i| all[i].0.set_speed_for(system, *speed));
         }
         if !chosen[0] {
             all[0].0.slots = 0;

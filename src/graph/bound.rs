@@ -2,11 +2,19 @@
 //!
 //! Take the jobs before which a chain of at least `h` must run and after which one of at least `t`
 //! must. All of them run between `h` after the beginning and `t` before the end, on the hosts that can
-//! build them; so the run takes at least `h + (their work) / (those hosts' speed) + t`. The bound is
-//! the largest such sum, over all `h`, `t` and classes of jobs, and holds the critical path and
+//! build them; so the run takes at least `h + (their work) / (what those hosts do per second) + t`. The
+//! bound is the largest such sum, over all `h`, `t` and classes of jobs, and holds the critical path and
 //! `work / speed` as special cases. Transfers count nothing.
 //!
+//! A job may be spread over the cores of its host. Chains count each job at the shortest it can be. Its
+//! work is counted twice: against the cores, of which it never uses less than one core's work, and
+//! against the slots, of which it keeps one for as long as it is short at best. A job that a host only
+//! emulates is work at another speed there: jobs are in one class with others as far as no host of the
+//! class builds them faster.
+//!
 //! Everything is in integers and rounded down, so that rounding never lifts the bound over the truth.
+
+use std::collections::BTreeMap;
 
 use super::order::Order;
 use super::workload::{JobId, Workload};
@@ -14,82 +22,149 @@ use crate::base::{Id, Span, Table};
 
 /// Speeds are fixed-point numbers with this many binary places.
 const PLACES: u32 = 20;
+/// Parts of a job's work are such numbers with more of them.
+const PART_PLACES: u32 = 32;
 /// No sum of what fits into [`Span`] and such speeds overflows 128 bits.
 const MAX_SPEED: f64 = (1u64 << 40) as f64;
 
-/// Jobs that only certain hosts can build. Classes may overlap: the narrower the hosts, the stronger
-/// what a class says about its jobs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Class {
-    /// The jobs that no host outside the class can build, ascending.
-    pub jobs: Vec<JobId>,
-    /// The sum of slots × speed over the hosts of the class.
-    pub speed_total: f64,
-    /// The speed of the fastest of them.
-    pub fastest: f64,
-}
-
-/// What a host can do at most.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a host has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Power {
     /// Jobs at a time.
     pub slots: u32,
-    /// Work per second and slot.
+    /// Cores at work at a time; as many as slots where each job has but one.
+    pub lanes: u32,
+}
+
+impl Power {
+    /// A host on which each job has one core.
+    pub fn slots(slots: u32) -> Power {
+        Power { slots, lanes: slots }
+    }
+}
+
+/// How a host builds a job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Work per second and core.
     pub speed: f64,
+    /// The part of its one-core time that it takes on all the cores it can get, from 0 to 1.
+    pub least: f64,
 }
 
-/// Groups the jobs of `work` by the set of hosts that `can` build them: a class for each such set,
-/// and one for all jobs. Jobs that no host can build are in no class.
-pub fn classes(work: &Workload, hosts: &[Power], can: impl Fn(JobId, usize) -> bool) -> Vec<Class> {
-    let mut groups: std::collections::BTreeMap<Vec<usize>, Vec<JobId>> = Default::default();
-    for job in work.jobs.ids() {
-        let able: Vec<usize> = (0..hosts.len()).filter(|&i| hosts[i].slots > 0 && can(job, i)).collect();
-        if !able.is_empty() {
-            groups.entry(able).or_default().push(job);
-        }
+impl Pace {
+    /// On one core at a time.
+    pub fn one_core(speed: f64) -> Pace {
+        Pace { speed, least: 1.0 }
     }
-    let mut sets: Vec<Vec<usize>> = groups.keys().cloned().collect();
-    let mut all: Vec<usize> = sets.concat();
-    all.sort_unstable();
-    all.dedup();
-    if !all.is_empty() && !groups.contains_key(&all) {
-        sets.push(all);
-    }
-    let class = |set: Vec<usize>| {
-        let within = |able: &&Vec<usize>| able.iter().all(|i| set.binary_search(i).is_ok());
-        let mut jobs: Vec<JobId> =
-            groups.keys().filter(within).flat_map(|able| &groups[able]).copied().collect();
-        jobs.sort_unstable();
-        Class {
-            jobs,
-            speed_total: set.iter().map(|&i| f64::from(hosts[i].slots) * hosts[i].speed).sum(),
-            fastest: set.iter().map(|&i| hosts[i].speed).fold(0.0, f64::max),
+}
+
+/// Jobs that only certain hosts can build, or none faster. Classes may overlap: the narrower the hosts,
+/// the stronger what a class says about its jobs.
+#[derive(Clone, Debug, PartialEq)]
+struct Class {
+    /// The jobs that no host builds faster than as one of the class, ascending.
+    jobs: Vec<JobId>,
+    /// The sum of lanes × speed over the hosts of the class.
+    lanes: f64,
+    /// The sum of slots × speed.
+    slots: f64,
+}
+
+/// What hosts can do for jobs at most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    classes: Vec<Class>,
+    /// Per job: the time that it takes at least, as a part of its work; 0 for what nobody builds.
+    shortest: Table<JobId, u128>,
+    /// Per job: the part of its one-core time for which it takes a slot at least.
+    least: Table<JobId, u128>,
+}
+
+/// Hosts in order, with the bits of their speeds: these are in the order of the speeds.
+type Set = BTreeMap<usize, u64>;
+
+impl Limits {
+    /// What `hosts` can do for the jobs of `work`, of which each can be built by the hosts (by index) that
+    /// `paces` has for it. A job that no host with slots builds, or one at a speed that is no positive
+    /// number, bounds nothing.
+    pub fn new(work: &Workload, hosts: &[Power], paces: impl Fn(JobId) -> Vec<(usize, Pace)>) -> Limits {
+        let mut groups: BTreeMap<Set, Vec<JobId>> = BTreeMap::new();
+        let (mut shortest, mut least) = (Table::new(), Table::new());
+        for job in work.jobs.ids() {
+            let mut paces = paces(job);
+            paces.retain(|(host, _)| hosts.get(*host).is_some_and(|power| power.slots > 0));
+            if paces.is_empty() || paces.iter().any(|(_, pace)| fixed_point(pace.speed).is_none()) {
+                shortest.push(0);
+                least.push(0);
+                continue;
+            }
+            let parts = || paces.iter().map(|(_, pace)| pace.least.clamp(0.0, 1.0));
+            let times = parts().zip(&paces).map(|(part, (_, pace))| part / pace.speed);
+            shortest.push(part(times.fold(f64::INFINITY, f64::min)));
+            least.push(part(parts().fold(1.0, f64::min)));
+            let set = paces.iter().map(|&(host, pace)| (host, pace.speed.to_bits())).collect();
+            groups.entry(set).or_default().push(job);
         }
+        let mut sets: Vec<Set> = groups.keys().cloned().collect();
+        let mut all = Set::new();
+        for (&host, &speed) in sets.iter().flatten() {
+            all.entry(host).and_modify(|known| *known = speed.max(*known)).or_insert(speed);
+        }
+        if !all.is_empty() && !groups.contains_key(&all) {
+            sets.push(all);
+        }
+        let classes = sets.into_iter().map(|set| class(hosts, &groups, &set)).collect();
+        Limits { classes, shortest, least }
+    }
+}
+
+fn class(hosts: &[Power], groups: &BTreeMap<Set, Vec<JobId>>, set: &Set) -> Class {
+    let within = |own: &&Set| own.iter().all(|(host, speed)| set.get(host).is_some_and(|s| s >= speed));
+    let mut jobs: Vec<JobId> = groups.keys().filter(within).flat_map(|own| &groups[own]).copied().collect();
+    jobs.sort_unstable();
+    let sum = |count: fn(&Power) -> u32| {
+        set.iter().map(|(&host, &speed)| f64::from(count(&hosts[host])) * f64::from_bits(speed)).sum()
     };
-    sets.into_iter().map(class).collect()
+    Class { jobs, lanes: sum(|power| power.lanes), slots: sum(|power| power.slots) }
 }
 
-/// The longest time that every schedule of `work` takes at least, when a job takes `cost` on a host
-/// of speed 1. A class whose speeds are not positive numbers bounds nothing; a job in no class, or
-/// beyond the end of `cost`, counts nothing.
-pub fn makespan_bound(work: &Workload, cost: &Table<JobId, Span>, classes: &[Class]) -> Span {
+/// The longest time that every schedule of `work` takes at least, when a job takes `cost` on one core of
+/// a host of speed 1. A job beyond the end of `cost` counts nothing.
+pub fn makespan_bound(work: &Workload, cost: &Table<JobId, Span>, limits: &Limits) -> Span {
     let order = Order::new(work);
-    let shortest = shortest_times(work, cost, classes);
+    let cost_of = |job| u128::from(cost.get(job).copied().unwrap_or_default().0);
+    let shortest: Table<JobId, u64> = work
+        .jobs
+        .ids()
+        .map(|job| saturate(cost_of(job).saturating_mul(part_of(&limits.shortest, job)) >> PART_PLACES))
+        .collect();
     let (heads, tails) = chains(work, &order, &shortest);
     let whole = |job| heads[job].saturating_add(shortest[job]).saturating_add(tails[job]);
     let mut bound = work.jobs.ids().map(whole).max().unwrap_or(0);
-    for class in classes {
-        if let Some(speed) = fixed_point(class.speed_total) {
-            let points = class.jobs.iter().filter(|&&job| job.index() < work.jobs.len());
-            let points = points.map(|&job| Point {
-                head: heads[job],
-                tail: tails[job],
-                work: u128::from(cost.get(job).copied().unwrap_or_default().0) << PLACES,
-            });
-            bound = bound.max(area_bound(points.collect(), speed));
+    for class in &limits.classes {
+        let mut sweep = |speed: f64, work_of: &dyn Fn(JobId) -> u128| {
+            let Some(speed) = fixed_point(speed) else { return };
+            let jobs = class.jobs.iter().filter(|&&job| job.index() < work.jobs.len());
+            let point = |&job: &JobId| Point { head: heads[job], tail: tails[job], work: work_of(job) };
+            bound = bound.max(area_bound(jobs.map(point).collect(), speed));
+        };
+        sweep(class.lanes, &|job| cost_of(job) << PLACES);
+        // Where there are as many slots as lanes, they say no more.
+        if class.slots < class.lanes {
+            sweep(class.slots, &|job| (cost_of(job) * part_of(&limits.least, job)) >> (PART_PLACES - PLACES));
         }
     }
     Span(bound)
+}
+
+fn part_of(parts: &Table<JobId, u128>, job: JobId) -> u128 {
+    parts.get(job).copied().unwrap_or(0)
+}
+
+/// A part rounded down.
+fn part(part: f64) -> u128 {
+    (part * (1u64 << PART_PLACES) as f64) as u128
 }
 
 /// A job in the sweep: chain before, chain after (microseconds), and work in units of the speed's.
@@ -104,23 +179,6 @@ struct Point {
 fn fixed_point(speed: f64) -> Option<u128> {
     let usable = speed > 0.0 && speed <= MAX_SPEED;
     usable.then(|| (speed * f64::from(1u32 << PLACES)).ceil() as u128)
-}
-
-/// The time of each job on the fastest host that can build it, rounded down.
-fn shortest_times(work: &Workload, cost: &Table<JobId, Span>, classes: &[Class]) -> Table<JobId, u64> {
-    let mut fastest: Table<JobId, Option<u128>> = Table::filled(work.jobs.len(), None);
-    for class in classes {
-        if let Some(speed) = fixed_point(class.fastest) {
-            for &job in class.jobs.iter().filter(|&&job| job.index() < work.jobs.len()) {
-                fastest[job] = Some(fastest[job].map_or(speed, |known| known.min(speed)));
-            }
-        }
-    }
-    let time = |(job, speed): (JobId, &Option<u128>)| match (cost.get(job), speed) {
-        (Some(cost), Some(speed)) => saturate((u128::from(cost.0) << PLACES) / speed),
-        _ => 0,
-    };
-    fastest.iter().map(time).collect()
 }
 
 fn saturate(micros: u128) -> u64 {

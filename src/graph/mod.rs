@@ -16,7 +16,7 @@ mod shards;
 pub(crate) mod testkit;
 mod workload;
 
-pub use bound::{Class, Power, classes, makespan_bound};
+pub use bound::{Limits, Pace, Power, makespan_bound};
 pub use check::BadWorkload;
 pub use clusters::{ClusterId, Clusters, Limits as ClusterLimits};
 pub use demand::needed_jobs;

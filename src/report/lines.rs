@@ -70,6 +70,7 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::Interrupted => Line::one(Notice, "interrupted: ending the builds under way".to_owned()),
         Event::SlotUp { .. }
         | Event::HostHolds { .. }
+        | Event::HostCores { .. }
         | Event::FleetReady
         | Event::Staged { .. }
         | Event::DeadlineReached => Vec::new(),

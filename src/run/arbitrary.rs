@@ -129,6 +129,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (host(), slot()).prop_map(|(host, slot)| Event::SlotUp { host, slot }),
         (host(), paths()).prop_map(|(host, paths)| Event::HostHolds { host, paths }),
+        (host(), 1..=u32::MAX).prop_map(|(host, cores)| Event::HostCores { host, cores }),
         (host(), ".*").prop_map(|(host, cause)| Event::HostLost { host, cause }),
         (host(), ".*").prop_map(|(host, cause)| Event::HostRefused { host, cause }),
         Just(Event::FleetReady),

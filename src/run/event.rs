@@ -20,6 +20,8 @@ pub enum Event {
     SlotUp { host: HostId, slot: SlotId },
     /// A host said which paths of the run its store has. Comes before its first `SlotUp`.
     HostHolds { host: HostId, paths: Vec<PathId> },
+    /// A host said how many processors it has, at least 1. Its builds are given cores from then on.
+    HostCores { host: HostId, cores: u32 },
     /// The connection to a host broke or could not be made; it may come back.
     HostLost { host: HostId, cause: String },
     /// A host cannot be used in this run: trust, host key, Nix missing or too old.

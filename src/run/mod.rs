@@ -8,11 +8,13 @@ pub(crate) mod arbitrary;
 mod event;
 mod log;
 mod losses;
+mod measured;
 mod note;
 mod order;
 
 pub use event::{Attempt, Event, Failure, HostFault, Made, Outcome, Side, Times};
 pub use log::{Entry, FORMAT, Header, LogError, LogWriter, Step, Torn, read_header, read_log};
 pub use losses::{LossMeter, Losses};
+pub use measured::MeasuredBound;
 pub use note::Note;
 pub use order::{Expectation, Order, SlotId, Source, TransferId};

@@ -138,7 +138,7 @@ impl Scheduler {
             return 1.0;
         }
         let cores = if cores == 0 { all } else { cores.min(all) };
-        1.0 - parallel + parallel / f64::from(cores.max(1))
+        crate::cost::amdahl(parallel, cores)
     }
 
     /// When a job that has a slot will probably leave it.

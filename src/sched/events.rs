@@ -19,6 +19,11 @@ impl Scheduler {
                 self.stores.told(*host, known);
                 self.demand_changed = true;
             }
+            Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
+                self.hosts.spec[*host].cores = *cores;
+                self.forecasts.touch(*host);
+                self.lacks.reorder();
+            }
             Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
             }

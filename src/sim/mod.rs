@@ -17,7 +17,6 @@ mod world;
 
 pub use measure::{Idle, Measure, Measured};
 pub use model::{Model, noisy, observed};
-pub use processors::amdahl;
 pub use trouble::{Fault, Slowdown};
 pub use wire::Wire;
 pub use world::{SimWorld, Speed};

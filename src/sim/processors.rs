@@ -1,7 +1,6 @@
 //! Builds that share the processors of their hosts.
 //!
-//! A build that was given `c` cores takes `w · ((1 − f) + f / c)` (Amdahl 1967), `f` being the part of
-//! its work that can be spread over cores. While more cores are given out on a host than it has, all its
+//! A build takes as long as [`crate::cost::amdahl`] says for the cores that it was given. While more cores are given out on a host than it has, all its
 //! builds slow down in proportion, as under a fair operating system.
 
 use super::progress::{Forecast, Progress, Stamp};
@@ -141,11 +140,6 @@ impl HostState {
     }
 }
 
-/// How much shorter a build of which `parallel` (0 to 1) can be spread takes on `cores` cores.
-pub fn amdahl(parallel: f64, cores: u32) -> f64 {
-    (1.0 - parallel) + parallel / f64::from(cores.max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,10 +179,5 @@ mod tests {
         assert!(ends(&mut out).into_iter().all(|(_, end)| end == 150));
         assert_eq!(host.find(HostId::HOME, JobId(3), Attempt(0)), Some(3));
         assert_eq!(host.find(HostId::HOME, JobId(3), Attempt(1)), None);
-    }
-
-    #[test]
-    fn amdahls_law_has_its_ends() {
-        assert_eq!([amdahl(0.0, 8), amdahl(1.0, 8), amdahl(0.5, 2), amdahl(0.5, 0)], [1.0, 0.125, 0.75, 1.0]);
     }
 }

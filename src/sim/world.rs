@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::network::Network;
-use super::processors::{Processors, Run, amdahl};
+use super::processors::{Processors, Run};
 use super::progress::{Forecast, Stamp};
 use super::queue::Queue;
 use super::stores::Stores;
@@ -274,15 +274,16 @@ impl<'a> SimWorld<'a> {
     fn begin_build(&mut self, at: Time, run: Run, cores: u32, work: Span) {
         let has = self.hosts[run.host].cores;
         let parallel = self.parallel.get(run.job).copied().unwrap_or(0.0);
-        // A job that cannot be spread keeps one core busy, however many it was given; 0 stands for all.
-        let cores = match (parallel > 0.0, cores) {
+        // A job that cannot be spread keeps one core busy, however many it was given, and so does one on a
+        // host of unknown size; 0 stands for all.
+        let cores = match (parallel > 0.0 && has > 0, cores) {
             (false, _) => 1,
-            (true, 0) => has.max(1),
+            (true, 0) => has,
             (true, cores) => cores,
         };
         let part = self.chances.of_build(run.job, run.attempt).map_or(1.0, |(_, part)| part);
         let speed = self.speed(run.host, run.job);
-        let micros = work.0 as f64 * part * amdahl(parallel, cores) / speed;
+        let micros = work.0 as f64 * part * crate::cost::amdahl(parallel, cores) / speed;
         self.processors.begin(at, run, cores, micros, &mut self.forecasts);
         self.queue_forecasts(Due::Built);
     }

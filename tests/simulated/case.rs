@@ -4,7 +4,7 @@ use drvdispatch::base::{Span, Table, Time};
 use drvdispatch::cost::Cost;
 use drvdispatch::fleet::{Host, HostId, LinkSpeed};
 use drvdispatch::graph::{Job, JobId, Origin, PathId, PathSpec, Workload};
-use drvdispatch::run::Event;
+use drvdispatch::run::{Event, FORMAT, Header};
 use drvdispatch::sched::{Cores, Policy, Scheduler};
 use drvdispatch::sim::{Fault, SimWorld, Slowdown, Speed, Wire};
 use proptest::prelude::*;
@@ -41,6 +41,8 @@ pub struct Trouble {
     pub stale: Option<u64>,
     pub interrupted: Option<Time>,
     pub refused: Option<(HostId, Time)>,
+    /// Per host: when it says how many cores it has; from the beginning, where there is no time.
+    pub sized: Vec<Option<u64>>,
     /// Per job one host that alone may build it; any host, where there is no such host.
     pub only: Vec<u32>,
 }
@@ -156,10 +158,10 @@ pub fn rough() -> impl Strategy<Value = Case> {
         prop::option::weighted(0.2, 0u64..10_000_000),
         prop::option::weighted(0.3, (1u32..4, 0u64..10_000_000)),
         prop::option::of((1u32..4, 1u64..9)),
-        any::<bool>(),
+        (any::<bool>(), prop::collection::vec(prop::option::of(0u64..8_000_000), 5)),
     )
         .prop_map(
-            |(mut case, (transfers, hosts, stale), only, interrupted, refused, flapping, cached)| {
+            |(mut case, (transfers, hosts, stale), only, interrupted, refused, flapping, (cached, sized))| {
                 let known = |host: u32| case.hosts.get(HostId(host)).is_some();
                 // For half a second in each two.
                 if let Some((host, times)) = flapping.filter(|(host, _)| known(*host)) {
@@ -172,7 +174,8 @@ pub fn rough() -> impl Strategy<Value = Case> {
                 let refused = refused.filter(|(host, _)| known(*host)).map(|(h, at)| (HostId(h), Time(at)));
                 let interrupted = interrupted.map(Time);
                 let trouble = std::mem::take(&mut case.trouble);
-                case.trouble = Trouble { transfers, hosts, stale, interrupted, refused, only, ..trouble };
+                case.trouble =
+                    Trouble { transfers, hosts, stale, interrupted, refused, only, sized, ..trouble };
                 // A cache has the source then, and nobody else has.
                 if cached {
                     case.work.paths[PathId(0)].origin = Origin::Substituter;
@@ -277,12 +280,36 @@ impl Case {
         only.filter(|host| all.contains(host)).map_or(all, |host| vec![host])
     }
 
+    pub fn header(&self) -> Header {
+        Header {
+            format: FORMAT,
+            version: String::new(),
+            started: 0,
+            command: vec![],
+            workload: self.work.clone(),
+            hosts: self.told_hosts(),
+            estimates: self.estimates.clone(),
+            eligible: Some(self.work.jobs.ids().map(|job| self.eligible(job)).collect()),
+            policy: Default::default(),
+        }
+    }
+
+    /// The hosts as they are known in the beginning.
+    fn told_hosts(&self) -> Table<HostId, Host> {
+        let later = |id: HostId| self.trouble.sized.get(id.0 as usize).copied().flatten();
+        let told = |(id, host): (HostId, &Host)| match later(id) {
+            Some(_) => Host { cores: 0, ..host.clone() },
+            None => host.clone(),
+        };
+        self.hosts.iter().map(told).collect()
+    }
+
     pub fn scheduler(&self) -> Scheduler {
         // What the scheduler knows of a path before it is made: not what it will refer to.
         let mut told = self.work.clone();
         told.paths.iter_mut().for_each(|(_, path)| path.refs.clear());
         let eligible = self.work.jobs.ids().map(|job| self.eligible(job)).collect();
-        Scheduler::new(told, self.hosts.clone(), self.estimates.clone(), eligible, self.policy.clone())
+        Scheduler::new(told, self.told_hosts(), self.estimates.clone(), eligible, self.policy.clone())
     }
 
     pub fn world(&self) -> SimWorld<'_> {
@@ -303,6 +330,11 @@ impl Case {
         }
         if let Some((host, at)) = trouble.refused {
             world.at(at, Event::HostRefused { host, cause: "refused".into() });
+        }
+        for ((host, spec), at) in self.hosts.iter().zip(&trouble.sized) {
+            if let (Some(at), cores @ 1..) = (at, spec.cores) {
+                world.at(Time(*at), Event::HostCores { host, cores });
+            }
         }
         if let Some(at) = trouble.interrupted {
             world.at(at, Event::Interrupted);

@@ -4,17 +4,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+use std::sync::Arc;
+
 mod case;
 mod world;
 
 use case::{Case, calm, faulty, rough};
 use drvdispatch::base::{Span, Table, Time};
+use drvdispatch::cost::limits;
 use drvdispatch::drive::{Happening, Watch, World};
 use drvdispatch::fleet::{Host, HostId};
-use drvdispatch::graph::{JobId, PathId, Power, classes, makespan_bound};
-use drvdispatch::run::{Attempt, Event, Order, Outcome, SlotId, TransferId};
-use drvdispatch::sched::{Cores, JobState, Scheduler};
-use drvdispatch::sim::{Measure, amdahl};
+use drvdispatch::graph::{JobId, PathId, makespan_bound};
+use drvdispatch::run::{Attempt, Event, MeasuredBound, Order, Outcome, SlotId, TransferId};
+use drvdispatch::sched::{JobState, Scheduler};
+use drvdispatch::sim::Measure;
 use proptest::prelude::*;
 
 #[derive(Default)]
@@ -31,6 +34,8 @@ struct Ended {
     scheduler: Scheduler,
     record: Record,
     measure: Measure,
+    /// What no schedule beats, by what builds took.
+    measured_bound: Span,
     end: Time,
     interrupted: bool,
 }
@@ -39,6 +44,7 @@ struct Ended {
 fn run(case: &Case) -> Ended {
     let (mut scheduler, mut world) = (case.scheduler(), case.world());
     let mut measure = Measure::new(&case.work, &case.hosts);
+    let mut bound = MeasuredBound::new(&Arc::new(case.header()));
     let (mut record, mut orders) = (Record::default(), Vec::new());
     let (mut end, mut interrupted) = (Time::ZERO, false);
     while !scheduler.is_done() {
@@ -52,35 +58,34 @@ fn run(case: &Case) -> Ended {
         assert!(at >= end, "time goes back");
         end = at;
         measure.event(at, &event);
+        bound.event(&event);
         scheduler.step(at, &event, &mut orders);
         record.1.push((at, event));
         assert!(record.1.len() < 5_000, "this never ends");
         scheduler.check().unwrap();
         for order in orders.drain(..) {
             measure.order(at, &order);
+            bound.order(&order);
             world.obey(at, &order);
             record.0.push((at, order));
         }
     }
-    Ended { scheduler, record, measure, end, interrupted }
+    Ended { scheduler, record, measure, measured_bound: bound.bound(), end, interrupted }
 }
 
 /// What no run of this case can beat if all jobs are built in it. A host may be twice as fast as usual
-/// for a while, and all systems are taken to be as fast as the fastest.
+/// for a while.
 fn bound(case: &Case) -> Span {
     let unusual = case.trouble.slowdowns.iter().map(|slow| slow.pace).fold(1.0, f64::max);
-    let power = |host: &Host| Power { slots: host.slots, speed: host.speed * unusual };
-    let powers: Vec<Power> = case.hosts.rows().iter().map(power).collect();
-    // The most cores that an order can give, and so the shortest that each job can be.
-    let cores = case.hosts.rows().iter().map(|host| host.cores).max().unwrap_or(0);
-    let cores = match case.policy.cores {
-        Cores::Fixed(n) => cores.max(n),
-        Cores::Adaptive => cores,
+    let real = |(id, host): (HostId, &Host)| {
+        let emulated = case.speeds[id].of_system.iter().map(|(name, f)| (name.clone(), f / host.speed));
+        Host { speed: host.speed * unusual, emulated: emulated.collect(), ..host.clone() }
     };
-    let shortest = |job| case.truth[job].unwrap_or_default().scale(amdahl(case.parallel[job], cores));
-    let cost: Table<JobId, Span> = case.work.jobs.ids().map(shortest).collect();
-    let can = |job: JobId, host: usize| case.eligible(job).contains(&HostId(host as u32));
-    makespan_bound(&case.work, &cost, &classes(&case.work, &powers, can))
+    let hosts: Table<HostId, Host> = case.hosts.iter().map(real).collect();
+    let lanes = |id: HostId| hosts[id].lanes();
+    let eligible = case.work.jobs.ids().map(|job| case.eligible(job)).collect();
+    let cost: Table<JobId, Span> = case.truth.rows().iter().map(|t| t.unwrap_or_default()).collect();
+    makespan_bound(&case.work, &cost, &limits(&case.work, &hosts, &eligible, &case.parallel, lanes))
 }
 
 /// Nothing is lost: what is not there has a cause.
@@ -151,6 +156,11 @@ proptest! {
     fn whatever_goes_wrong_the_run_ends(case in rough()) {
         let ended = run(&case);
         accounted(&case, &ended)?;
+        let (makespan, slack) = (ended.end.since(Time::ZERO), Span(2 * case.work.jobs.len() as u64));
+        prop_assert!(
+            makespan + slack >= ended.measured_bound,
+            "{makespan:?} is below the bound {:?} by what builds took", ended.measured_bound
+        );
         let verdict = ended.scheduler.verdict();
         if !verdict.missing.is_empty() && !ended.interrupted && case.trouble.transfers.is_none() {
             prop_assert!(!verdict.endings.is_empty(), "nothing says why something is missing");
@@ -177,7 +187,7 @@ proptest! {
     #[test]
     fn stale_and_senseless_events_change_nothing_for_the_worse(
         case in calm(),
-        noise in prop::collection::vec((0u32..40, 0u32..6, 0u32..8, 0..6u8), 0..40),
+        noise in prop::collection::vec((0u32..40, 0u32..6, 0u32..8, 0..7u8), 0..40),
     ) {
         let mut scheduler = case.scheduler();
         let mut out = Vec::new();
@@ -188,6 +198,7 @@ proptest! {
                 1 => Event::Staged { transfer: TransferId(job), bytes: 0, took: Span::ZERO },
                 2 => Event::SlotUp { host: HostId(host), slot: SlotId(attempt) },
                 3 => Event::HostLost { host: HostId(host), cause: String::new() },
+                5 => Event::HostCores { host: HostId(host), cores: job + 1 },
                 4 => Event::HostHolds { host: HostId(host), paths: vec![PathId(job)] },
                 _ => Event::Started { job: JobId(job), attempt: Attempt(attempt) },
             };

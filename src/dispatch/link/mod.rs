@@ -245,16 +245,44 @@ pub struct Steps {
 /// As [`open`].
 pub fn open_within(host: &Resolved, steps: Steps, gate: &Gate) -> Result<Link, LinkError> {
     let _pass = gate.enter();
+    open_command(host, &host.command(), steps)
+}
+
+/// Runs a command of a remote shell over a connection of its own; what it wrote to its stdout, the first
+/// few kilobytes of it. Nothing may wait for this: where sshd runs another command than it is asked for,
+/// that one may say nothing for as long as `patience`.
+///
+/// # Errors
+/// As [`open`]; or the link broke, or nothing came in time.
+pub fn ask(
+    host: &Resolved,
+    command: &str,
+    timeout: Option<Duration>,
+    patience: Duration,
+) -> Result<String, LinkError> {
+    const LONGEST: u64 = 4096;
+    let timeout = timeout.or(host.connect_timeout()).unwrap_or(DEFAULT_TIMEOUT);
+    let mut link = open_command(host, command, Steps { connect: timeout, each: timeout })?;
+    link.set_patience(Some(patience));
+    let mut said = Vec::new();
+    let read = Read::by_ref(&mut link).take(LONGEST).read_to_end(&mut said);
+    read.map_err(|error| {
+        LinkError::unreachable(host.name(), &error.to_string(), error.kind() == io::ErrorKind::TimedOut)
+    })?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn open_command(host: &Resolved, command: &str, steps: Steps) -> Result<Link, LinkError> {
     if let Carrier::OpenSsh { why } = host.carrier() {
         tracing::debug!(host = host.name(), why, "an OpenSSH process carries the link");
-        return openssh::open(host, steps.each);
+        return openssh::open(host, command, steps.each);
     }
-    match ssh2_carrier::open(host, steps) {
+    match ssh2_carrier::open(host, command, steps) {
         Ok(link) => Ok(link),
         Err(ssh2_carrier::Failure::Error(error)) => Err(error),
         Err(ssh2_carrier::Failure::Beyond(why)) => {
             tracing::debug!(host = host.name(), why, "an OpenSSH process takes over the link");
-            let link = openssh::open(host, steps.each)?;
+            let link = openssh::open(host, command, steps.each)?;
             host.learn_openssh(why);
             Ok(link)
         }

@@ -86,7 +86,7 @@ pub(super) fn whole(timeout: Duration) -> Duration {
     timeout * 3
 }
 
-pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, LinkError> {
+pub(super) fn open(host: &Resolved, remote: &str, timeout: Duration) -> Result<Link, LinkError> {
     let (args, _known_hosts) = arguments(host, timeout)?;
     let local_command = format!("LocalCommand=echo {CONNECTED}");
     let mut command = Command::new(&host.options().program);
@@ -95,7 +95,7 @@ pub(super) fn open(host: &Resolved, timeout: Duration) -> Result<Link, LinkError
         // A shared connection would not run the local command that says when it is open.
         .args(options(&["ControlMaster=no", "ControlPath=none", "PermitLocalCommand=yes", &local_command]))
         .args(&args)
-        .args(["--", host.name(), &host.command()])
+        .args(["--", host.name(), remote])
         // Runs the local command; the user's own shell may be one that greets, or runs nothing.
         .env("SHELL", "/bin/sh");
     let mut stream = child::spawn(&mut command, Kind::Ssh).map_err(|error| {

@@ -51,7 +51,7 @@ impl From<LinkError> for Failure {
     }
 }
 
-pub(super) fn open(host: &Resolved, steps: Steps) -> Result<Link, Failure> {
+pub(super) fn open(host: &Resolved, command: &str, steps: Steps) -> Result<Link, Failure> {
     let accepted = host.accepted()?;
     let tcp = connect(host, steps.connect)?;
     let lost = |what: &str, error: &dyn std::fmt::Display, timed_out| {
@@ -89,7 +89,7 @@ pub(super) fn open(host: &Resolved, steps: Steps) -> Result<Link, Failure> {
 
     let start = |session: &Session| {
         let mut channel = session.channel_session()?;
-        channel.exec(&host.command())?;
+        channel.exec(command)?;
         Ok::<Channel, ssh2::Error>(channel)
     };
     let channel = start(&session).map_err(|error| {

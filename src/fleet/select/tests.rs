@@ -64,6 +64,27 @@ fn names_and_globs_choose() {
 }
 
 #[test]
+fn a_system_has_a_speed_of_its_own() {
+    let of = |speed: &[(&str, f64)], system_speed: &[(&str, &str, f64)]| {
+        fleet(FleetOptions {
+            speed: speed.iter().map(|&(host, f)| (host.into(), f)).collect(),
+            system_speed: system_speed.iter().map(|&(h, s, f)| (h.into(), s.into(), f)).collect(),
+            ..Default::default()
+        })
+    };
+    let speeds =
+        |fleet: Fleet| ["aarch64-linux", "x86_64-linux"].map(|s| fleet.hosts[HostId(2)].speed_for(s));
+    assert_eq!(speeds(of(&[], &[]).unwrap()), [1.0, 0.1], "what is guessed of emulation");
+    let both = of(&[("builder2", 2.0)], &[("builder2", "x86_64-linux", 0.5)]);
+    assert_eq!(speeds(both.unwrap()), [2.0, 0.5], "in the same terms as the host's");
+    // A glob means those hosts that build for the system.
+    assert_eq!(speeds(of(&[], &[("*", "aarch64-linux", 3.0)]).unwrap()), [3.0, 0.1]);
+    insta::assert_snapshot!(of(&[], &[("aqua", "riscv64-linux", 1.0)]).unwrap_err(), @"--speed aqua:riscv64-linux: 'aqua' does not build for riscv64-linux; add the system to its field 2 in `builders` or the machines file, or drop the option");
+    let wrong = of(&[], &[("aqua", "x86_64-linux", 0.0)]).unwrap_err();
+    insta::assert_snapshot!(wrong, @"--speed aqua:x86_64-linux=0: a speed is a finite number above 0");
+}
+
+#[test]
 fn slots_and_speeds_are_overridden() {
     let options = FleetOptions {
         jobs: vec![("builder1".into(), 3), ("local".into(), 2)],

@@ -6,8 +6,17 @@ fn seconds(costs: &[u64]) -> Table<JobId, Span> {
     costs.iter().map(|&s| Span::from_secs(s)).collect()
 }
 
-fn one_class(work: &Workload, slots: u32, speed: f64) -> Vec<Class> {
-    classes(work, &[Power { slots, speed }], |_, _| true)
+/// Hosts with so many slots at such speeds, of which `can` says who builds what.
+fn limits(work: &Workload, hosts: &[(u32, f64)], can: impl Fn(JobId, usize) -> bool) -> Limits {
+    let powers: Vec<Power> = hosts.iter().map(|&(slots, _)| Power::slots(slots)).collect();
+    let able = |job: JobId, (i, &(_, speed)): (usize, &(u32, f64))| {
+        can(job, i).then_some((i, Pace::one_core(speed)))
+    };
+    Limits::new(work, &powers, |job| hosts.iter().enumerate().filter_map(|host| able(job, host)).collect())
+}
+
+fn one_class(work: &Workload, slots: u32, speed: f64) -> Limits {
+    limits(work, &[(slots, speed)], |_, _| true)
 }
 
 /// The definition: every pair of a head and a tail.
@@ -80,26 +89,24 @@ fn a_long_head_and_a_long_tail_of_different_jobs_do_not_add_up() {
 #[test]
 fn a_class_with_one_slow_host_is_the_narrow_place() {
     let work = work(&vec![vec![]; 4]);
-    let hosts = [Power { slots: 8, speed: 2.0 }, Power { slots: 1, speed: 1.0 }];
     let can = |job: JobId, host: usize| host == 1 || job.0 >= 2;
-    let classes = classes(&work, &hosts, can);
+    let limits = limits(&work, &[(8, 2.0), (1, 1.0)], can);
     assert_eq!(
-        classes,
+        limits.classes,
         [
-            Class { jobs: work.jobs.ids().collect(), speed_total: 17.0, fastest: 2.0 },
-            Class { jobs: vec![JobId(0), JobId(1)], speed_total: 1.0, fastest: 1.0 },
+            Class { jobs: work.jobs.ids().collect(), lanes: 17.0, slots: 17.0 },
+            Class { jobs: vec![JobId(0), JobId(1)], lanes: 1.0, slots: 1.0 },
         ]
     );
-    assert_eq!(makespan_bound(&work, &seconds(&[3; 4]), &classes), Span::from_secs(6));
+    assert_eq!(makespan_bound(&work, &seconds(&[3; 4]), &limits), Span::from_secs(6));
 }
 
 #[test]
 fn disjoint_classes_are_also_taken_together() {
     let work = work(&vec![vec![]; 2]);
-    let hosts =
-        [Power { slots: 1, speed: 1.0 }, Power { slots: 2, speed: 1.0 }, Power { slots: 0, speed: 9.0 }];
-    let classes = classes(&work, &hosts, |job, host| host == 2 || job.index() == host);
-    let sums: Vec<_> = classes.iter().map(|class| (class.jobs.len(), class.speed_total)).collect();
+    let hosts = [(1, 1.0), (2, 1.0), (0, 9.0)];
+    let limits = limits(&work, &hosts, |job, host| host == 2 || job.index() == host);
+    let sums: Vec<_> = limits.classes.iter().map(|class| (class.jobs.len(), class.lanes)).collect();
     assert_eq!(sums, [(1, 1.0), (1, 2.0), (2, 3.0)], "a host without slots is no host");
 }
 
@@ -108,13 +115,49 @@ fn nonsense_bounds_nothing_and_breaks_nothing() {
     let work = work(&[vec![], vec![0]]);
     let cost: Table<JobId, Span> = [Span(u64::MAX); 2].into_iter().collect();
     for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let class = Class { jobs: vec![JobId(0), JobId(9)], speed_total: speed, fastest: speed };
-        assert_eq!(makespan_bound(&work, &cost, &[class]), Span::ZERO);
+        assert_eq!(makespan_bound(&work, &cost, &one_class(&work, 4, speed)), Span::ZERO);
     }
-    let class = |speed| Class { jobs: work.jobs.ids().collect(), speed_total: speed, fastest: speed };
-    assert_eq!(makespan_bound(&work, &cost, &[class(1e-9), class(1e12)]), Span(u64::MAX));
-    assert_eq!(makespan_bound(&work, &Table::new(), &[class(1.0)]), Span::ZERO);
-    assert_eq!(makespan_bound(&Workload::default(), &cost, &[]), Span::ZERO);
+    assert_eq!(makespan_bound(&work, &cost, &one_class(&work, 1, 1e-9)), Span(u64::MAX));
+    // Limits of another workload.
+    let longer = one_class(&self::work(&vec![vec![]; 9]), 1, 1.0);
+    assert_eq!(makespan_bound(&work, &seconds(&[1, 1]), &longer), Span::from_secs(2));
+    assert_eq!(makespan_bound(&work, &Table::new(), &longer), Span::ZERO);
+    assert_eq!(makespan_bound(&Workload::default(), &cost, &longer), Span::ZERO);
+}
+
+/// One host on whose cores jobs are spread as far as `least`.
+fn spread(work: &Workload, power: Power, speed: f64, least: f64) -> Limits {
+    Limits::new(work, &[power], |_| vec![(0, Pace { speed, least })])
+}
+
+#[test]
+fn what_is_spread_over_cores_is_shorter_in_a_chain_and_no_less_work_in_a_crowd() {
+    let power = Power { slots: 4, lanes: 8 };
+    let chain = work(&[vec![], vec![0]]);
+    let bound = |work: &Workload, cost: &[u64], least| {
+        makespan_bound(work, &seconds(cost), &spread(work, power, 2.0, least))
+    };
+    assert_eq!(bound(&chain, &[8, 8], 0.25), Span::from_secs(2));
+    // 16 x 8 s on 8 cores of speed 2: 8 s. The slots alone would do it in 4 x 8 x 0.25 / 2 = 4 s.
+    let crowd = work(&vec![vec![]; 16]);
+    assert_eq!(bound(&crowd, &[8; 16], 0.25), Span::from_secs(8));
+    // What cannot be spread leaves the cores beyond the slots idle.
+    assert_eq!(bound(&crowd, &[8; 16], 1.0), Span::from_secs(16));
+}
+
+#[test]
+fn a_host_that_only_emulates_is_as_slow_as_that() {
+    let work = work(&vec![vec![]; 4]);
+    let hosts = [Power::slots(1), Power::slots(1)];
+    // The first two jobs are emulated by both; only one host builds the others fast.
+    let paces = |job: JobId| match job.0 {
+        0 | 1 => vec![(0, Pace::one_core(0.1)), (1, Pace::one_core(0.1))],
+        _ => vec![(0, Pace::one_core(1.0)), (1, Pace::one_core(0.5))],
+    };
+    let limits = Limits::new(&work, &hosts, paces);
+    let sums: Vec<_> = limits.classes.iter().map(|class| (class.jobs.len(), class.lanes)).collect();
+    assert_eq!(sums, [(2, 0.2), (4, 1.5)]);
+    assert_eq!(makespan_bound(&work, &seconds(&[1; 4]), &limits).0 / 1000, 10_000);
 }
 
 proptest! {
@@ -138,9 +181,9 @@ proptest! {
         let mut slots = speeds;
         slots.push((1.0, 1));
         let class = |job: JobId| usize::from(picky[job.index()]);
-        let hosts: Vec<_> = slots.iter().map(|&(speed, _)| Power { slots: 1, speed }).collect();
-        let classes = classes(&work, &hosts, |job, host| slots[host].1 >= class(job));
-        let bound = makespan_bound(&work, &cost, &classes).0 as f64;
+        let hosts: Vec<_> = slots.iter().map(|&(speed, _)| (1, speed)).collect();
+        let limits = limits(&work, &hosts, |job, host| slots[host].1 >= class(job));
+        let bound = makespan_bound(&work, &cost, &limits).0 as f64;
 
         let schedule = greedy(&work, &cost, &slots, class);
         prop_assert!(bound <= schedule * (1.0 + 1e-12), "{} > {}", bound, schedule);

@@ -141,7 +141,7 @@ impl RunState {
                 self.gathered = true;
                 self.review_demand();
             }
-            Event::DeadlineReached => {}
+            Event::HostCores { .. } | Event::DeadlineReached => {}
             Event::HostLost { host, cause } => {
                 self.lose(at, *host, Standing::Lost { cause: cause.clone(), at })
             }

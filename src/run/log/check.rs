@@ -52,6 +52,8 @@ fn event(header: &Header, event: &Event) -> Checked {
             one(&header.hosts, *host)?;
             within(&work.paths, paths)
         }
+        Event::HostCores { host, cores: 0 } => Err(format!("{host} has 0 cores")),
+        Event::HostCores { host, .. } => one(&header.hosts, *host),
         Event::HostLost { host, .. } | Event::HostRefused { host, .. } => one(&header.hosts, *host),
         Event::Started { job, .. } => one(&work.jobs, *job),
         Event::Finished { job, outcome, .. } => {

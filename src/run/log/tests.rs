@@ -96,6 +96,8 @@ fn lines_that_do_not_fit_the_header_are_damaged() {
         (r#"{"at":1,"event":"host-lost","host":2,"cause":""}"#, "h2 is not among the 2"),
         (r#"{"at":1,"event":"slot-up","host":0,"slot":2}"#, "s2 on h0, which has 2 slots"),
         (r#"{"at":1,"event":"host-holds","host":0,"paths":[4]}"#, "p4 is not among the 4"),
+        (r#"{"at":1,"event":"host-cores","host":2,"cores":8}"#, "h2 is not among the 2"),
+        (r#"{"at":1,"event":"host-cores","host":0,"cores":0}"#, "h0 has 0 cores"),
         (r#"{"at":1,"event":"nonsense"}"#, "unknown variant"),
         (r#"{"at":1,"event":"fleet-ready","order":"probe","host":0}"#, "both"),
         (r#"{"at":1}"#, "neither"),

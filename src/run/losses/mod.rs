@@ -1,8 +1,10 @@
 //! Where the time went that a run took beyond its lower bound: a fold of its events and orders.
 //!
-//! The unit is slot-time weighted by speed: what a slot could have built in that time. The *capacity* of
-//! the fleet is the sum of slots × speed over all hosts that can build any of the jobs, there or not, as
-//! in the bound. Capacity × makespan is then all that could have been built, and each bit of it is one of:
+//! The unit is slot-time weighted by speed: what a slot could have built in that time, at the speed that
+//! the host has for what it builds fastest of the jobs that it can build (it may only emulate them all).
+//! The *capacity* of the fleet is the sum of slots × speed over all hosts that can build any of the jobs,
+//! there or not. Cores do not enter: a free slot is given a core whatever the others have, so a slot is
+//! never idle for want of cores, and that a job is shorter on many of them shows in the bound. Capacity × makespan is then all that could have been built, and each bit of it is one of:
 //!
 //! - **useful**: what a build took by its host's own clock, of the attempt that counted;
 //! - **lost host**: the slot was not connected, or the fleet had not answered yet; what ran was lost with
@@ -127,8 +129,13 @@ impl LossMeter {
         eligible.rows().iter().flatten().for_each(|&host| usable[host] = true);
         let counted: Table<HostId, u32> =
             hosts.iter().map(|(id, host)| if usable[id] { host.slots } else { 0 }).collect();
-        let fixed = |host: &Host| (host.speed * f64::from(1u32 << PLACES)).round().max(1.0) as u128;
-        let speed: Table<HostId, u128> = hosts.rows().iter().map(fixed).collect();
+        let fixed = |speed: f64| (speed * f64::from(1u32 << PLACES)).round().max(1.0) as u128;
+        let mut speed: Table<HostId, u128> = Table::filled(hosts.len(), 0);
+        for (job, able) in eligible.iter() {
+            for &host in able {
+                speed[host] = speed[host].max(fixed(hosts[host].speed_for(&work.jobs[job].system)));
+            }
+        }
         let mut by_speed: Vec<HostId> = hosts.ids().filter(|&id| counted[id] > 0).collect();
         by_speed.sort_by_key(|&id| (std::cmp::Reverse(speed[id]), id));
         LossMeter {
@@ -171,7 +178,7 @@ impl LossMeter {
                 let Some(closed) = self.slots.close(at, (*job, *attempt)) else { return };
                 self.settle(closed, outcome);
             }
-            Event::DeadlineReached | Event::Interrupted => {}
+            Event::HostCores { .. } | Event::DeadlineReached | Event::Interrupted => {}
         }
     }
 

@@ -146,6 +146,16 @@ fn less_than_the_bound_is_no_loss_and_no_hosts_are_no_reason_to_divide() {
     assert_eq!(run.causes(5, 2), [("no ready work", 3.0)]);
 }
 
+#[test]
+fn a_host_that_only_emulates_is_no_more_than_that() {
+    let mut header = header();
+    header.hosts[HostId(1)].emulated.insert("x86_64-linux".to_owned(), 0.5);
+    let eligible = Table::filled(header.workload.jobs.len(), header.hosts.ids().collect());
+    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible);
+    // Two slots of speed 1.5 and two of half of that.
+    assert_eq!(run.capacity, 9 << (PLACES - 1));
+}
+
 proptest! {
     #[test]
     fn the_parts_add_up_whatever_happened(
