@@ -10,18 +10,19 @@ use serde::Serialize;
 use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, why};
+use super::policies::{Comparison, Decide};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
-use crate::drive::{Watch, drive};
+use crate::drive::{Heard, Watch};
 use crate::fleet::HostId;
 use crate::graph::{JobId, makespan_bound};
 use crate::report::{loss_parts, plural};
 use crate::run::{Entry, Event, Expectation, LossMeter, Losses, Order, SlotId, Step};
-use crate::sched::{Policy, Scheduler};
-use crate::sim::SimWorld;
+use crate::sched::Policy;
+use crate::sim::Rehearsal;
 
 /// Show what would be built where, how long it would take, and why
 #[derive(Args, Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct PlanArgs {
     what: What,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    decide: Decide,
     /// Do not connect to the hosts: take them all for up and empty
     #[arg(long)]
     offline: bool,
@@ -39,6 +42,9 @@ pub struct PlanArgs {
     /// Say of these derivations (a name, a glob or a .drv path) what each host had to offer
     #[arg(long, value_name = "NAME", conflicts_with = "json")]
     explain: Option<String>,
+    /// Compare policies instead: how long all of it would take under each
+    #[arg(long, conflicts_with = "explain")]
+    compare: bool,
 }
 
 /// A plan, as `--json` prints it; times in microseconds.
@@ -50,7 +56,21 @@ struct Plan {
     lower_bound: Span,
     losses: Option<Losses>,
     unreachable: Vec<String>,
+    /// The policy's name.
+    policy: &'static str,
+    /// What is to be said of it.
+    #[serde(skip)]
+    choice: Option<String>,
+    /// Whether the hosts that are there can build all that was asked for.
+    complete: bool,
     jobs: Vec<PlannedJob>,
+}
+
+/// What one call of the verb prints.
+enum Output {
+    Plan(Plan),
+    Explanation(String),
+    Comparison(Comparison),
 }
 
 #[derive(Debug, Serialize)]
@@ -82,41 +102,58 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,
     };
-    let (plan, explanation) = make(args, &setup, &prepared)?;
-    if let Some(explanation) = explanation {
-        return super::put(&explanation, "the explanation");
-    }
-    if args.json {
-        let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
-        super::put(&format!("{json}\n"), "the plan")
-    } else {
-        plan.unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
-        super::put(&text(&plan), "the plan")
+    match make(args, &setup, &prepared)? {
+        Output::Explanation(text) => super::put(&text, "the explanation"),
+        Output::Comparison(table) if args.json => print_json(&table, "the comparison"),
+        Output::Comparison(table) => super::put(&table.text(), "the comparison"),
+        Output::Plan(plan) if args.json => print_json(&plan, "the plan"),
+        Output::Plan(plan) => super::put(&text(&plan), "the plan"),
     }
 }
 
-/// The plan, and what is to be said about the jobs that are to be explained.
-fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Option<String>), CliError> {
+fn print_json(what: &impl Serialize, name: &str) -> Result<(), CliError> {
+    let json = serde_json::to_string(what).map_err(|e| CliError::io(format!("writing {name}"))(e.into()))?;
+    super::put(&format!("{json}\n"), name)
+}
+
+/// Goes through the run beforehand, and says of it what was asked for.
+fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Output, CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
-    let classes = setup.classes(work, &eligible);
     let estimates = cost::estimate(work);
-    let medians: Table<JobId, Span> = estimates.rows().iter().map(|c| c.median).collect();
-    let truth = medians.rows().iter().map(|&median| Some(median)).collect();
     let hosts = &setup.fleet.hosts;
+    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
+    let unreachable: Vec<String> = facts.iter().flatten().filter_map(trouble).collect();
+    if !args.json {
+        unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
+    }
+    let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts);
+    let base = Policy { cores: setup.cores(&args.place), ..Policy::default() };
+    let choice = args.decide.choose(&base, &rehearsal);
+    let fresh = rehearsal.scheduler(choice.policy.clone());
     let meter = LossMeter::new(work, hosts, &estimates, &eligible);
-    let fresh =
-        Scheduler::new(work.clone(), hosts.clone(), estimates.clone(), eligible.clone(), Policy::default());
-    let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible)?) };
-    let unreachable = facts.iter().flatten().filter_map(trouble).collect();
-    let mut world = match facts {
-        Some(facts) => SimWorld::beginning(work, hosts, &truth, facts),
-        None => SimWorld::new(work, hosts, &truth, Vec::new()),
-    };
     let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
-    let end = drive(&mut fresh.clone(), &mut world, &mut placements);
+    let mut scheduler = fresh.clone();
+    let end = rehearsal.run(&mut scheduler, &mut placements);
     let Placements { builds, meter, entries } = placements;
+    // What a host has already is neither planned nor held against the plan.
+    let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
+    builds.iter().for_each(|(_, job, ..)| cost[*job] = estimates[*job].median);
+    let lower_bound = makespan_bound(work, &cost, &setup.classes(work, &eligible));
+    if args.compare {
+        let comparison = Comparison::new(&rehearsal, &base, choice.name, lower_bound, builds.len());
+        return Ok(Output::Comparison(comparison));
+    }
+    if let Some(name) = &args.explain {
+        let lack = |job: JobId, host: HostId| {
+            let job = &work.jobs[job];
+            setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|l| l.to_string())
+        };
+        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
+        return Ok(Output::Explanation(text));
+    }
     let planned = |&(start, job, host, expect): &(Time, JobId, HostId, Expectation)| PlannedJob {
         start,
         drv: work.jobs[job].drv.clone(),
@@ -127,27 +164,17 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Op
         p90: estimates[job].p90.scale(1.0 / hosts[host].speed),
         why: why(&expect, |h| hosts[h].name.as_str()),
     };
-    // What a host has already is neither planned nor held against the plan.
-    let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
-    builds.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
-    let lower_bound = makespan_bound(work, &cost, &classes);
-    let lack = |job: JobId, host: HostId| {
-        let job = &work.jobs[job];
-        setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|lack| lack.to_string())
-    };
-    let explained = args.explain.as_deref().map(|name| {
-        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
-        run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))
-    });
-    let plan = Plan {
+    Ok(Output::Plan(Plan {
         derivations: builds.len(),
         makespan: end.since(Time::ZERO),
         lower_bound,
         losses: meter.finish(end, lower_bound),
         unreachable,
+        policy: choice.name,
+        choice: args.decide.said_of(&choice, work.jobs.len()),
+        complete: scheduler.verdict().missing.is_empty(),
         jobs: builds.iter().map(planned).collect(),
-    };
-    Ok((plan, explained.transpose()?))
+    }))
 }
 
 /// Asks the real hosts whether they are up and what they have.
@@ -170,8 +197,8 @@ fn gather(
         imports: setup.imports.clone(),
     };
     let work = Arc::new(prepared.work.clone());
-    let (mut world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
-    let facts = world.gather();
+    let (world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
+    let facts = Heard::until_ready(world).facts().cloned().collect();
     runtime.shutdown_background();
     Ok(facts)
 }
@@ -231,6 +258,12 @@ fn text(plan: &Plan) -> String {
     {
         let parts = loss_parts(losses).map(|parts| format!(": {parts}")).unwrap_or_default();
         let _ = writeln!(out, "{ratio:.2} times the lower bound{parts}");
+    }
+    if let Some(choice) = &plan.choice {
+        let _ = writeln!(out, "{choice}");
+    }
+    if !plan.complete {
+        out.push_str("the hosts that have answered cannot build all of it\n");
     }
     out
 }
