@@ -92,7 +92,7 @@ check_policies_compared() {
     expect out '^policy: [a-z-]+ in about .*; .*all-(local|fastest) would take '
     with_builders good plan wide --compare
     expect_status 0
-    expect out '^[ *] full +[0-9.]+s +[0-9.]+ '
+    expect out '^[ *] full +[0-9.m]+s +[0-9.]+ '
     expect out '^[ *] heft +'
     expect out '^\* '
     with_builders good plan wide --compare --json

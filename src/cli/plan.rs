@@ -27,12 +27,6 @@ use crate::sim::Rehearsal;
 /// Show what would be built where, how long it would take, and why
 #[derive(Args, Debug, Clone)]
 pub struct PlanArgs {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    place: Where,
-    #[command(flatten)]
-    decide: Decide,
     /// Do not connect to the hosts: take them all for up and empty
     #[arg(long)]
     offline: bool,
@@ -45,6 +39,12 @@ pub struct PlanArgs {
     /// Compare policies instead: how long all of it would take under each
     #[arg(long, conflicts_with = "explain")]
     compare: bool,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    decide: Decide,
 }
 
 /// A plan, as `--json` prints it; times in microseconds.

@@ -71,9 +71,14 @@ impl Scheduler {
         }
     }
 
-    /// When each job would be done where that is soonest.
+    /// When each job would be done where that is soonest; without those that wait for the one host that the
+    /// policy keeps to: others are meant to be idle then.
     fn finishes(&mut self, at: Time, window: &[JobId]) -> Vec<(JobId, Time)> {
-        window.iter().filter_map(|&job| Some((job, self.best_offer(at, job)?.finish))).collect()
+        let mut finish = |job| {
+            let best = self.best_offer(at, job)?;
+            (self.only != Some(best.host)).then_some((job, best.finish))
+        };
+        window.iter().filter_map(|&job| finish(job)).collect()
     }
 
     /// The job that would lose least by going to `host` now, by its row.

@@ -191,6 +191,7 @@ proptest! {
         let end = rehearsal.run(&mut scheduler, &mut Copied(0)).since(Time::ZERO);
         prop_assert_eq!(scheduler.verdict().missing, vec![]);
         for trial in &choice.trials {
+            prop_assert!(trial.name != "all-local" || trial.bytes == 0, "not all is local: {choice:?}");
             prop_assert!(end.scale(1.0 - MARGIN) <= trial.makespan + Span(1), "{end}: {choice:?}");
         }
     }
