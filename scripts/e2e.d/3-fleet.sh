@@ -99,3 +99,38 @@ check_multi_user() {
         salt+=- # for the other one builds everything afresh
     done
 }
+
+check_policy() {
+    build wide --policy all-local --max-jobs 6
+    expect_status 0
+    expect err '^policy: all-local, as asked for$'
+    all_built_on "$(uname -n)"
+    head -qn 1 state/drvdispatch/runs/*.jsonl >headers
+    expect headers '"confine":"home"'
+    run build --policy best
+    expect_status 1
+    expect err 'all-fastest'
+}
+
+check_policies_compared() {
+    with_builders good plan wide
+    expect_status 0
+    expect out '^policy: [a-z-]+ in about .*; .*all-(local|fastest) would take '
+    with_builders good plan wide --compare
+    expect_status 0
+    expect out '^[ *] full +[0-9.m]+s +[0-9.]+ '
+    expect out '^[ *] heft +'
+    expect out '^\* '
+    with_builders good plan wide --compare --json
+    expect_status 0
+    python3 - <<'END'
+import json
+table = json.load(open("out"))
+rows = {row["policy"]: row for row in table["policies"]}
+assert {"full", "nix", "heft", "all-local", "all-fastest"} <= rows.keys(), rows
+assert all(row["complete"] and row["makespan"] > 0 for row in rows.values()), rows
+assert rows["all-local"]["bytesMoved"] == 0, rows
+chosen = rows[table["chosen"]]["makespan"]
+assert chosen * 0.99 <= min(rows["full"]["makespan"], rows["all-local"]["makespan"]), table
+END
+}

@@ -11,17 +11,19 @@ use crossbeam::channel::Receiver;
 use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
 use super::outcome::{self, Results};
+use super::policies::Decide;
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
 use crate::cost;
 use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
-use crate::drive::drive;
+use crate::drive::{Heard, drive};
 use crate::fleet::HostId;
 use crate::records::RunsDir;
 use crate::report::{Detail, Live, Plain, View};
 use crate::run::{FORMAT, Header};
-use crate::sched::{Policy, Scheduler};
+use crate::sched::Policy;
+use crate::sim::{DEFAULT, Rehearsal};
 
 /// Build derivations on several machines at once
 #[derive(Args, Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct BuildArgs {
     place: Where,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    decide: Decide,
     #[command(flatten)]
     results: Results,
 }
@@ -153,26 +157,37 @@ fn dispatch(
     let eligible = setup.eligible(&work)?;
     setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
     let estimates = cost::estimate(&work);
-    let policy = Policy {
+    let started = prepare::unix_now();
+    let mux = Arc::new(setup.mux()?);
+    let (world, logs) = crew.into_world(Arc::new(work.clone()), eligible.clone(), mux, means);
+    // What the hosts have decides which policy is best, so it is heard before there is a scheduler.
+    let mut world = Heard::until_ready(world);
+    let base = Policy {
         keep_going: args.how.keep_going || setup.config.keep_going,
         cores: setup.cores(&args.place),
         ..Policy::default()
     };
+    let facts = world.facts().cloned().collect();
+    let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts));
+    let choice = args.decide.choose(&base, &rehearsal);
+    if let Some(line) = args.decide.said_of(&choice, work.jobs.len()) {
+        match choice.name == DEFAULT || args.how.quiet {
+            true => tracing::info!("{line}"),
+            false => super::tell!("{line}"),
+        }
+    }
+    let mut scheduler = rehearsal.scheduler(choice.policy.clone());
     let header = Arc::new(Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: prepare::unix_now(),
+        started,
         command: std::env::args().collect(),
-        workload: work.clone(),
+        workload: work,
         hosts: setup.fleet.hosts.clone(),
-        estimates: estimates.clone(),
-        eligible: Some(eligible.clone()),
-        policy: serde_json::to_value(&policy).unwrap_or_default(),
+        estimates,
+        eligible: Some(eligible),
+        policy: serde_json::to_value(&choice.policy).unwrap_or_default(),
     });
-    let mut scheduler =
-        Scheduler::new(work.clone(), setup.fleet.hosts.clone(), estimates, eligible.clone(), policy);
-    let mux = Arc::new(setup.mux()?);
-    let (mut world, logs) = crew.into_world(Arc::new(work), eligible, mux, means);
     let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();

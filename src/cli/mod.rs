@@ -18,6 +18,7 @@ mod explain;
 mod hosts;
 mod outcome;
 mod plan;
+mod policies;
 mod prepare;
 mod setup;
 mod split;

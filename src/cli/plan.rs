@@ -10,26 +10,23 @@ use serde::Serialize;
 use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, why};
+use super::policies::{Comparison, Decide};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
 use crate::cost;
 use crate::dispatch::{Crew, Limits, Means, listen};
-use crate::drive::{Watch, drive};
-use crate::fleet::{Host, HostId};
+use crate::drive::{Heard, Watch};
+use crate::fleet::HostId;
 use crate::graph::{JobId, makespan_bound};
 use crate::report::{loss_parts, plural};
 use crate::run::{Entry, Event, Expectation, LossMeter, Losses, Order, SlotId, Step};
-use crate::sched::{Policy, Scheduler};
-use crate::sim::SimWorld;
+use crate::sched::Policy;
+use crate::sim::Rehearsal;
 
 /// Show what would be built where, how long it would take, and why
 #[derive(Args, Debug, Clone)]
 pub struct PlanArgs {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    place: Where,
     /// Do not connect to the hosts: take them all for up and empty
     #[arg(long)]
     offline: bool,
@@ -39,6 +36,15 @@ pub struct PlanArgs {
     /// Say of these derivations (a name, a glob or a .drv path) what each host had to offer
     #[arg(long, value_name = "NAME", conflicts_with = "json")]
     explain: Option<String>,
+    /// Compare policies instead: how long all of it would take under each
+    #[arg(long, conflicts_with = "explain")]
+    compare: bool,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    decide: Decide,
 }
 
 /// A plan, as `--json` prints it; times in microseconds.
@@ -50,7 +56,21 @@ struct Plan {
     lower_bound: Span,
     losses: Option<Losses>,
     unreachable: Vec<String>,
+    /// The policy's name.
+    policy: &'static str,
+    /// What is to be said of it.
+    #[serde(skip)]
+    choice: Option<String>,
+    /// Whether the hosts that are there can build all that was asked for.
+    complete: bool,
     jobs: Vec<PlannedJob>,
+}
+
+/// What one call of the verb prints.
+enum Output {
+    Plan(Plan),
+    Explanation(String),
+    Comparison(Comparison),
 }
 
 #[derive(Debug, Serialize)]
@@ -82,45 +102,62 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,
     };
-    let (plan, explanation) = make(args, &setup, &prepared)?;
-    if let Some(explanation) = explanation {
-        return super::put(&explanation, "the explanation");
-    }
-    if args.json {
-        let json = serde_json::to_string(&plan).map_err(|e| CliError::io("writing the plan")(e.into()))?;
-        super::put(&format!("{json}\n"), "the plan")
-    } else {
-        plan.unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
-        super::put(&text(&plan), "the plan")
+    match make(args, &setup, &prepared)? {
+        Output::Explanation(text) => super::put(&text, "the explanation"),
+        Output::Comparison(table) if args.json => print_json(&table, "the comparison"),
+        Output::Comparison(table) => super::put(&table.text(), "the comparison"),
+        Output::Plan(plan) if args.json => print_json(&plan, "the plan"),
+        Output::Plan(plan) => super::put(&text(&plan), "the plan"),
     }
 }
 
-/// The plan, and what is to be said about the jobs that are to be explained.
-fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Option<String>), CliError> {
+fn print_json(what: &impl Serialize, name: &str) -> Result<(), CliError> {
+    let json = serde_json::to_string(what).map_err(|e| CliError::io(format!("writing {name}"))(e.into()))?;
+    super::put(&format!("{json}\n"), name)
+}
+
+/// Goes through the run beforehand, and says of it what was asked for.
+fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Output, CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
     let estimates = cost::estimate(work);
-    let medians: Table<JobId, Span> = estimates.rows().iter().map(|c| c.median).collect();
-    let truth = medians.rows().iter().map(|&median| Some(median)).collect();
-    let told = &setup.fleet.hosts;
-    let meter = LossMeter::new(work, told, &estimates, &eligible);
-    let policy = Policy { cores: setup.cores(&args.place), ..Policy::default() };
-    let fresh = Scheduler::new(work.clone(), told.clone(), estimates.clone(), eligible.clone(), policy);
+    let hosts = &setup.fleet.hosts;
     let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
-    let (hosts, parallel) = (&sized(told, facts.iter().flatten()), cost::parallel_parts(work));
-    let limits = cost::limits(work, hosts, &eligible, &parallel, |id| hosts[id].lanes());
-    let unreachable = facts.iter().flatten().filter_map(trouble).collect();
-    let mut world = match facts {
-        Some(facts) => SimWorld::beginning(work, hosts, &truth, facts),
-        None => SimWorld::new(work, hosts, &truth, Vec::new()),
+    let unreachable: Vec<String> = facts.iter().flatten().filter_map(trouble).collect();
+    if !args.json {
+        unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
     }
-    .with_parallel(parallel);
+    let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts);
+    let base = Policy { cores: setup.cores(&args.place), ..Policy::default() };
+    let choice = args.decide.choose(&base, &rehearsal);
+    let fresh = rehearsal.scheduler(choice.policy.clone());
+    let (sized, parallel) = (rehearsal.hosts(), cost::parallel_parts(work));
+    let limits = cost::limits(work, sized, &eligible, &parallel, |id| sized[id].lanes());
+    let meter = LossMeter::new(work, hosts, &estimates, &eligible);
     let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
-    let end = drive(&mut fresh.clone(), &mut world, &mut placements);
+    let mut scheduler = fresh.clone();
+    let end = rehearsal.run(&mut scheduler, &mut placements);
     let Placements { builds, meter, entries } = placements;
     // What is expected has the host's speed and cores in it; the interval around it has the same.
     let spread = |job: JobId, work: Span| work.as_secs_f64() / estimates[job].median.as_secs_f64().max(1e-6);
+    // What a host has already is neither planned nor held against the plan.
+    let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
+    builds.iter().for_each(|(_, job, ..)| cost[*job] = estimates[*job].median);
+    let lower_bound = makespan_bound(work, &cost, &limits);
+    if args.compare {
+        let comparison = Comparison::new(&rehearsal, &base, choice.name, lower_bound, builds.len());
+        return Ok(Output::Comparison(comparison));
+    }
+    if let Some(name) = &args.explain {
+        let lack = |job: JobId, host: HostId| {
+            let job = &work.jobs[job];
+            setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|l| l.to_string())
+        };
+        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
+        return Ok(Output::Explanation(text));
+    }
     let planned = |&(start, job, host, expect): &(Time, JobId, HostId, Expectation)| PlannedJob {
         start,
         drv: work.jobs[job].drv.clone(),
@@ -131,38 +168,17 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<(Plan, Op
         p90: estimates[job].p90.scale(spread(job, expect.work)),
         why: why(&expect, |h| hosts[h].name.as_str()),
     };
-    // What a host has already is neither planned nor held against the plan.
-    let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
-    builds.iter().for_each(|(_, job, ..)| cost[*job] = medians[*job]);
-    let lower_bound = makespan_bound(work, &cost, &limits);
-    let lack = |job: JobId, host: HostId| {
-        let job = &work.jobs[job];
-        setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|lack| lack.to_string())
-    };
-    let explained = args.explain.as_deref().map(|name| {
-        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
-        run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))
-    });
-    let plan = Plan {
+    Ok(Output::Plan(Plan {
         derivations: builds.len(),
         makespan: end.since(Time::ZERO),
         lower_bound,
         losses: meter.finish(end, lower_bound),
         unreachable,
+        policy: choice.name,
+        choice: args.decide.said_of(&choice, work.jobs.len()),
+        complete: scheduler.verdict().missing.is_empty(),
         jobs: builds.iter().map(planned).collect(),
-    };
-    Ok((plan, explained.transpose()?))
-}
-
-/// The hosts with the numbers of processors that they said they have.
-fn sized<'a>(hosts: &Table<HostId, Host>, facts: impl Iterator<Item = &'a Event>) -> Table<HostId, Host> {
-    let mut sized = hosts.clone();
-    for fact in facts {
-        if let Event::HostCores { host, cores } = fact {
-            sized[*host].cores = *cores;
-        }
-    }
-    sized
+    }))
 }
 
 /// Asks the real hosts whether they are up and what they have.
@@ -185,8 +201,8 @@ fn gather(
         imports: setup.imports.clone(),
     };
     let work = Arc::new(prepared.work.clone());
-    let (mut world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
-    let facts = world.gather();
+    let (world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
+    let facts = Heard::until_ready(world).facts().cloned().collect();
     runtime.shutdown_background();
     Ok(facts)
 }
@@ -246,6 +262,12 @@ fn text(plan: &Plan) -> String {
     {
         let parts = loss_parts(losses).map(|parts| format!(": {parts}")).unwrap_or_default();
         let _ = writeln!(out, "{ratio:.2} times the lower bound{parts}");
+    }
+    if let Some(choice) = &plan.choice {
+        let _ = writeln!(out, "{choice}");
+    }
+    if !plan.complete {
+        out.push_str("the hosts that have answered cannot build all of it\n");
     }
     out
 }

@@ -180,6 +180,7 @@ impl Logs {
 mod tests {
     use super::super::testkit::{self, Says};
     use super::*;
+    use crate::drive::Heard;
     use crate::graph::{Job, Origin, PathId, PathSpec};
     use crate::run::Event;
 
@@ -221,8 +222,9 @@ mod tests {
             imports: Imports::Anything,
         };
         let eligible: Table<JobId, Vec<HostId>> = [vec![HostId::HOME]].into_iter().collect();
-        let (mut world, _logs) = crew.into_world(Arc::new(one_job()), eligible, mux, means);
-        let facts = world.gather();
+        let (world, _logs) = crew.into_world(Arc::new(one_job()), eligible, mux, means);
+        let world = Heard::until_ready(world);
+        let facts: Vec<&Event> = world.facts().collect();
         let [Event::HostLost { host: HostId::HOME, cause }, Event::FleetReady] = facts.as_slice() else {
             panic!("{facts:?}");
         };

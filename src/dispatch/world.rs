@@ -132,17 +132,6 @@ impl RealWorld {
         }
     }
 
-    /// Waits until the fleet is ready; what was learned until then, `FleetReady` last. For plans.
-    pub fn gather(&mut self) -> Vec<Event> {
-        let mut facts = Vec::new();
-        while facts.last() != Some(&Event::FleetReady) {
-            if let (_, Happening::Fact(fact)) = self.next(None) {
-                facts.push(fact);
-            }
-        }
-        facts
-    }
-
     fn now(&self) -> Time {
         Time(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
     }

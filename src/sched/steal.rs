@@ -78,9 +78,13 @@ impl Scheduler {
     }
 
     /// When each job would be done where that is soonest, as found in this round: since then it has been
-    /// charged to a host itself, and would find it busier than it is.
+    /// charged to a host itself, and would find it busier than it is. Without those that wait for the one
+    /// host that the policy keeps to: others are meant to be idle then.
     fn finishes(&self, window: &[JobId]) -> Vec<(JobId, Time)> {
-        window.iter().map(|&job| (job, self.due[job])).collect()
+        let kept = |job: JobId| {
+            self.only.is_some_and(|only| self.hosts.is_up(only) && self.eligible[job].contains(&only))
+        };
+        window.iter().filter(|&&job| !kept(job)).map(|&job| (job, self.due[job])).collect()
     }
 
     /// The job that would lose least by going to `host` now, by its row.

@@ -2,7 +2,7 @@
 //!
 //! Builds share processors (`processors`), transfers share links (`network`), and things go wrong
 //! (`trouble`). What jobs really take can be drawn from a model (`model`); what a run came to is added
-//! up by [`Measure`]. Knows nothing of `dispatch/`.
+//! up by [`Measure`]; runs are gone through beforehand by [`Rehearsal`]. Knows nothing of `dispatch/`.
 
 mod measure;
 mod model;
@@ -10,6 +10,7 @@ mod network;
 mod processors;
 mod progress;
 mod queue;
+mod rehearsal;
 mod stores;
 mod trouble;
 mod wire;
@@ -17,6 +18,7 @@ mod world;
 
 pub use measure::{Idle, Measure, Measured};
 pub use model::{Model, noisy, observed};
+pub use rehearsal::{Choice, DEFAULT, MOST_JOBS, RIVALS, Rehearsal, Trial, named};
 pub use trouble::{Fault, Slowdown};
 pub use wire::Wire;
 pub use world::{SimWorld, Speed};

@@ -139,6 +139,12 @@ impl<'a> SimWorld<'a> {
                 let known = paths.iter().filter(|path| work.paths.get(**path).is_some());
                 known.for_each(|&path| world.stores.hold(*host, path));
             }
+            // Nothing says that a host that is away will ever be back.
+            if let Event::HostLost { host, .. } = &fact
+                && hosts.get(*host).is_some()
+            {
+                world.cuts[*host] += 1;
+            }
             world.at(Time::ZERO, fact);
         }
         world

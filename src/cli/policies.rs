@@ -1,0 +1,216 @@
+//! The policies by name: which one a run is to use, and how they compare.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+
+use crate::base::Span;
+use crate::report::bytes;
+use crate::sched::Policy;
+use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
+
+/// Those worth showing, with what they do.
+const SHOWN: [(&str, &str); 9] = [
+    ("full", "the longest way to the end first, each derivation where it is done first"),
+    (
+        "nix",
+        "as `nix build --builders` does: by name, on the builder with the least to do, this machine last",
+    ),
+    ("fifo-fastest", "first come, first served, on the fastest host that is free"),
+    ("hops-fastest", "those with the most derivations behind them first, on the fastest host that is free"),
+    ("rank-fastest", "the longest way to the end first, on the fastest host that is free"),
+    ("heft", "by a plan made before the run and kept to, whatever happens"),
+    ("all-local", "on this machine only, but for what it cannot build"),
+    ("all-fastest", "on the host with the most speed in all only, but for what it cannot build"),
+    ("no-tolerance", "as full, but strictly by the longest way, however small the difference"),
+];
+
+/// Which policy.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "How to decide")]
+pub struct Decide {
+    /// Decide by this policy, instead of by the default one or, where that is sooner, a plainer one
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    pub policy: Option<&'static str>,
+}
+
+fn names() -> impl TypedValueParser<Value = &'static str> {
+    let value = |name: &&'static str| match SHOWN.iter().find(|(shown, _)| shown == name) {
+        Some((_, about)) => PossibleValue::new(name).help(about),
+        // For measuring what a single idea is worth.
+        None => PossibleValue::new(name).hide(true),
+    };
+    let values: Vec<PossibleValue> = Policy::NAMES.iter().map(value).collect();
+    let own = |name: String| Policy::NAMES.iter().find(|own| **own == name).copied().unwrap_or(DEFAULT);
+    PossibleValuesParser::new(values).map(own)
+}
+
+impl Decide {
+    /// The policy for a run: the one asked for, or the best of a few; with the user's decisions from `base`.
+    pub fn choose(&self, base: &Policy, rehearsal: &Rehearsal<'_>) -> Choice {
+        let asked = self.policy.and_then(|name| Some((name, named(name, base)?)));
+        match asked {
+            Some((name, policy)) => Choice { name, policy, trials: Vec::new() },
+            None => rehearsal.choose(base),
+        }
+    }
+
+    /// What was chosen, and over what; nothing if there was no choice.
+    pub fn said_of(&self, choice: &Choice, jobs: usize) -> Option<String> {
+        let Choice { name, trials, .. } = choice;
+        match (self.policy, trials.is_empty()) {
+            (Some(_), _) => Some(format!("policy: {name}, as asked for")),
+            (None, true) => (jobs > MOST_JOBS)
+                .then(|| format!("policy: {name}; with more than {MOST_JOBS} derivations no other is tried")),
+            (None, false) => {
+                let time = |trial: &Trial| trial.makespan.to_string();
+                let chosen = trials.iter().find(|trial| trial.name == *name).map(time).unwrap_or_default();
+                let others = trials.iter().filter(|trial| trial.name != *name);
+                let others: Vec<String> =
+                    others.map(|trial| format!("{} would take {}", trial.name, time(trial))).collect();
+                Some(format!("policy: {name} in about {chosen}; {}", others.join(", ")))
+            }
+        }
+    }
+}
+
+/// How the policies compare on one graph and fleet, as `--json` prints it; times in microseconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    derivations: usize,
+    lower_bound: Span,
+    /// What a run would use.
+    chosen: &'static str,
+    policies: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    policy: &'static str,
+    makespan: Span,
+    ratio: Option<f64>,
+    bytes_moved: u64,
+    /// Whether all would be built that was asked for.
+    complete: bool,
+    about: &'static str,
+}
+
+impl Comparison {
+    /// Goes through the run under each policy; `bound` is what no schedule takes less than.
+    pub fn new(
+        rehearsal: &Rehearsal<'_>,
+        base: &Policy,
+        chosen: &'static str,
+        bound: Span,
+        derivations: usize,
+    ) -> Self {
+        let mut names: Vec<&'static str> = SHOWN[..SHOWN.len() - 1].iter().map(|(name, _)| *name).collect();
+        if !names.contains(&chosen) {
+            names.push(chosen);
+        }
+        let ratio = |span: Span| (bound > Span::ZERO).then(|| span.as_secs_f64() / bound.as_secs_f64());
+        let row = |trial: Trial| Row {
+            policy: trial.name,
+            makespan: trial.makespan,
+            ratio: ratio(trial.makespan),
+            bytes_moved: trial.bytes,
+            complete: trial.missing == 0,
+            about: about(trial.name),
+        };
+        let policies = rehearsal.compare(&names, base).into_iter().map(row).collect();
+        Self { derivations, lower_bound: bound, chosen, policies }
+    }
+
+    /// The table.
+    pub fn text(&self) -> String {
+        if self.derivations == 0 {
+            return "nothing to build\n".to_owned();
+        }
+        let width = self.policies.iter().map(|row| row.policy.len()).max().unwrap_or(0);
+        let mut out = format!(
+            "  {:width$}  {:>7}  {:>7}  {:>8}  what it does\n",
+            "policy", "takes", "× bound", "copied"
+        );
+        for row in &self.policies {
+            let mark = if row.policy == self.chosen { '*' } else { ' ' };
+            let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let (takes, copied) = (row.makespan.to_string(), bytes(row.bytes_moved));
+            let short = if row.complete { "" } else { " (does not build all)" };
+            let _ = writeln!(
+                out,
+                "{mark} {:width$}  {takes:>7}  {ratio:>7}  {copied:>8}  {}{short}",
+                row.policy, row.about
+            );
+        }
+        let _ =
+            writeln!(out, "* is what a build would use; no schedule takes less than {}", self.lower_bound);
+        out
+    }
+}
+
+fn about(name: &str) -> &'static str {
+    SHOWN.iter().find(|(shown, _)| *shown == name).map_or("", |(_, about)| about)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::RIVALS;
+
+    fn trial(name: &'static str, seconds: u64) -> Trial {
+        Trial { name, makespan: Span::from_secs(seconds), bytes: 3 << 20, missing: 0 }
+    }
+
+    #[test]
+    fn what_a_run_may_choose_can_be_asked_for_and_is_explained() {
+        for (name, _) in SHOWN {
+            assert!(Policy::NAMES.contains(&name), "{name}");
+        }
+        for name in RIVALS.iter().chain([&DEFAULT]) {
+            assert_ne!(about(name), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn the_line_says_what_was_chosen_over_what() {
+        let trials = vec![
+            trial("full", 723),
+            trial("all-local", 70),
+            trial("all-fastest", 900),
+            trial("no-tolerance", 730),
+        ];
+        let choice =
+            |name, trials: &[Trial]| Choice { name, policy: Policy::default(), trials: trials.to_vec() };
+        let said = |choice: &Choice, jobs| Decide::default().said_of(choice, jobs).unwrap_or_default();
+        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 12m03s, all-fastest would take 15m00s, no-tolerance would take 12m10s");
+        insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 5000 derivations no other is tried");
+        assert_eq!(said(&choice("full", &[]), 9), "", "one host");
+        let asked = Decide { policy: Some("nix") };
+        assert_eq!(asked.said_of(&choice("nix", &[]), 9).unwrap(), "policy: nix, as asked for");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_policy() {
+        let row = |policy, seconds, complete| Row {
+            policy,
+            makespan: Span::from_secs(seconds),
+            ratio: Some(seconds as f64 / 60.0),
+            bytes_moved: 3 << 20,
+            complete,
+            about: about(policy),
+        };
+        let policies = vec![row("full", 66, true), row("all-local", 600, false)];
+        let bound = Span::from_secs(60);
+        let table = Comparison { derivations: 2, lower_bound: bound, chosen: "full", policies };
+        insta::assert_snapshot!(table.text(), @r"
+          policy       takes  × bound    copied  what it does
+        * full         1m06s     1.10   3.0 MiB  the longest way to the end first, each derivation where it is done first
+          all-local   10m00s    10.00   3.0 MiB  on this machine only, but for what it cannot build (does not build all)
+        * is what a build would use; no schedule takes less than 1m00s
+        ");
+    }
+}

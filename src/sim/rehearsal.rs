@@ -1,0 +1,180 @@
+//! A run gone through beforehand, under one policy or several: what plans are, and how it is made sure
+//! that the default does no worse than what anybody would think of first.
+//!
+//! For any list scheduler there are graphs for which doing everything in one place is several times
+//! better. They are rare and cannot be told by looking at them, but a simulated run costs milliseconds: so
+//! the plain ways are tried beside the default, and the soonest is taken. Everything takes what it is
+//! estimated to take, so what is compared are plans, not how well they stand being wrong.
+
+use rayon::prelude::*;
+
+use super::world::SimWorld;
+use crate::base::{Span, Table, Time};
+use crate::cost::{Cost, parallel_parts};
+use crate::drive::{Watch, drive};
+use crate::fleet::{Host, HostId};
+use crate::graph::{JobId, Workload};
+use crate::run::{Event, Order};
+use crate::sched::{Cores, Policy, Scheduler};
+
+/// The name of the policy that is taken unless another one is clearly better.
+pub const DEFAULT: &str = "full";
+
+/// What is tried beside it before a run.
+pub const RIVALS: [&str; 3] = ["all-local", "all-fastest", "no-tolerance"];
+
+/// How much sooner another policy has to be than the default: by less, estimates say nothing, and the
+/// default has more ways to go on when they are wrong.
+const MARGIN: f64 = 0.01;
+
+/// With more jobs than this only the default is looked at: on two processors, the comparison takes about half
+/// a second for so many.
+pub const MOST_JOBS: usize = 5_000;
+
+/// What is known before a run.
+#[derive(Clone, Debug)]
+pub struct Rehearsal<'a> {
+    work: &'a Workload,
+    hosts: &'a Table<HostId, Host>,
+    estimates: &'a Table<JobId, Cost>,
+    eligible: &'a Table<JobId, Vec<HostId>>,
+    /// What the hosts said; `None` if nobody asked them.
+    facts: Option<Vec<Event>>,
+    /// The hosts with the numbers of processors that they said they have.
+    sized: Table<HostId, Host>,
+    truth: Table<JobId, Option<Span>>,
+    parallel: Table<JobId, f64>,
+}
+
+/// What a run would come to under a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The policy's name.
+    pub name: &'static str,
+    /// From when the hosts have answered to the end.
+    pub makespan: Span,
+    /// What would be copied between hosts or fetched, in bytes.
+    pub bytes: u64,
+    /// Wanted paths that would not come home.
+    pub missing: usize,
+}
+
+/// The policy for a run, and what it was compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Its name.
+    pub name: &'static str,
+    /// The policy.
+    pub policy: Policy,
+    /// The default first; empty where nothing was compared.
+    pub trials: Vec<Trial>,
+}
+
+impl<'a> Rehearsal<'a> {
+    /// For a run of `work` on `hosts`, which said `facts` when they were asked (`FleetReady` last), or all
+    /// of which are up and empty.
+    pub fn new(
+        work: &'a Workload,
+        hosts: &'a Table<HostId, Host>,
+        estimates: &'a Table<JobId, Cost>,
+        eligible: &'a Table<JobId, Vec<HostId>>,
+        facts: Option<Vec<Event>>,
+    ) -> Self {
+        let truth = estimates.rows().iter().map(|cost| Some(cost.median)).collect();
+        let mut sized = hosts.clone();
+        for fact in facts.iter().flatten() {
+            if let Event::HostCores { host, cores } = fact {
+                sized[*host].cores = *cores;
+            }
+        }
+        Self { work, hosts, estimates, eligible, facts, sized, truth, parallel: parallel_parts(work) }
+    }
+
+    /// The hosts with the numbers of processors that they said they have.
+    pub fn hosts(&self) -> &Table<HostId, Host> {
+        &self.sized
+    }
+
+    /// The scheduler as it is when the run begins.
+    pub fn scheduler(&self, policy: Policy) -> Scheduler {
+        let (work, hosts) = (self.work.clone(), self.hosts.clone());
+        Scheduler::new(work, hosts, self.estimates.clone(), self.eligible.clone(), policy)
+    }
+
+    /// Goes through the run with a fresh `scheduler`; returns when it ends.
+    pub fn run(&self, scheduler: &mut Scheduler, watch: &mut dyn Watch) -> Time {
+        let mut world = match &self.facts {
+            Some(facts) => SimWorld::beginning(self.work, &self.sized, &self.truth, facts.clone()),
+            None => SimWorld::new(self.work, &self.sized, &self.truth, Vec::new()),
+        }
+        .with_parallel(self.parallel.clone());
+        drive(scheduler, &mut world, watch)
+    }
+
+    /// What the run comes to under each of these policies, with the user's decisions from `base`. Names
+    /// that no policy has are left out.
+    pub fn compare(&self, names: &[&'static str], base: &Policy) -> Vec<Trial> {
+        let known: Vec<_> = names.iter().filter_map(|&name| Some((name, named(name, base)?))).collect();
+        known.into_par_iter().map(|(name, policy)| self.trial(name, policy)).collect()
+    }
+
+    fn trial(&self, name: &'static str, policy: Policy) -> Trial {
+        let mut scheduler = self.scheduler(policy);
+        let mut copied = Copied(0);
+        let end = self.run(&mut scheduler, &mut copied);
+        let missing = scheduler.verdict().missing.len();
+        Trial { name, makespan: end.since(Time::ZERO), bytes: copied.0, missing }
+    }
+
+    /// The default with the user's decisions, which `base` has, unless one of [`RIVALS`] gets as much done
+    /// clearly sooner. Without a second host that builds there is nothing to choose from, and with more
+    /// than [`MOST_JOBS`] jobs it is not tried.
+    pub fn choose(&self, base: &Policy) -> Choice {
+        let builders = self.hosts.rows().iter().filter(|host| host.slots > 0).count();
+        let default = Choice { name: DEFAULT, policy: base.clone(), trials: Vec::new() };
+        if builders < 2 || self.work.jobs.is_empty() || self.work.jobs.len() > MOST_JOBS {
+            return default;
+        }
+        let mut names = vec![DEFAULT];
+        names.extend(RIVALS);
+        let trials = self.compare(&names, base);
+        let name = soonest(&trials);
+        let policy = named(name, base).unwrap_or_else(|| base.clone());
+        Choice { name, policy, trials }
+    }
+}
+
+/// The first, unless another one leaves no more undone and is sooner by the margin.
+fn soonest(trials: &[Trial]) -> &'static str {
+    let Some((default, rivals)) = trials.split_first() else { return DEFAULT };
+    let limit = default.makespan.scale(1.0 - MARGIN);
+    let better = rivals.iter().filter(|rival| rival.missing <= default.missing && rival.makespan < limit);
+    better.min_by_key(|rival| rival.makespan).unwrap_or(default).name
+}
+
+/// The policy of that name with what the user decided: whether to go on after a failure, and how many
+/// cores each job gets.
+pub fn named(name: &str, base: &Policy) -> Option<Policy> {
+    let policy = Policy::named(name)?;
+    let cores = match base.cores {
+        Cores::Adaptive => policy.cores,
+        fixed @ Cores::Fixed(_) => fixed,
+    };
+    Some(Policy { keep_going: base.keep_going, cores, ..policy })
+}
+
+/// Bytes that arrived somewhere.
+struct Copied(u64);
+
+impl Watch for Copied {
+    fn event(&mut self, _at: Time, event: &Event) {
+        if let Event::Staged { bytes, .. } = event {
+            self.0 += bytes;
+        }
+    }
+
+    fn order(&mut self, _at: Time, _order: &Order) {}
+}
+
+#[cfg(test)]
+mod tests;
