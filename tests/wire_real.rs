@@ -1,7 +1,10 @@
 //! The worker protocol against a real `nix-daemon --stdio` over a store in a temporary directory.
-//! Says so and passes where there is no `nix-daemon`.
+//! Skipped where there is no `nix-daemon`.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+#[path = "common/skipped.rs"]
+mod skipped;
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -47,10 +50,10 @@ struct Place {
 }
 
 impl Place {
-    /// None, and a word about it, where Nix is not installed.
+    /// None where Nix is not installed: the test is then skipped.
     fn new() -> Option<Self> {
         if Command::new("nix-daemon").arg("--version").output().is_err() {
-            println!("skipped: no nix-daemon");
+            skipped::skip("no nix-daemon here");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -244,7 +247,8 @@ fn drv_files_are_known_and_built() {
 
 #[test]
 fn paths_go_from_store_to_store() {
-    let (Some(here), Some(there)) = (Place::new(), Place::new()) else { return };
+    let Some(here) = Place::new() else { return };
+    let Some(there) = Place::new() else { return };
     let mut from = here.connect();
     let (path, drv) =
         here.derivation('5', "tree", "mkdir -p $out/a/b; ln -s b $out/a/l; echo x > $out/a/b/f");

@@ -40,6 +40,22 @@ check_max_silent_time() {
     wait_until 10 runs_nowhere 'sleep 97.531'
 }
 
+# Waiting for somebody who builds the same is nobody's silence.
+check_limits_begin_with_the_builder() {
+    local pid
+    machines single builder1
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A slow --argstr salt "$salt" \
+        --builders "@$work/single" --not-on local --no-link >first 2>&1 &
+    pid=$!
+    wait_until 30 grep -q 'building e2e-slow' first
+    wait_until 30 runs_on builder1 'sleep 0.5'
+    with_builders single build slow --not-on local --max-silent-time 1
+    wait "$pid"
+    expect_status 0
+    expect err 'e2e-slow on [a-z@]*builder1: waiting for lock'
+    closure_is_valid result
+}
+
 check_hash_mismatch() {
     build mismatch
     expect_status 102

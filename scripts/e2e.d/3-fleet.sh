@@ -73,3 +73,20 @@ check_speed() {
     built_on result | tee share
     [[ $(awk '$2 == "builder1" { print $1 }' share) -ge 12 ]] || fail "the fast host did not get most of it"
 }
+
+# builder2 and builder3: Nix behind a nix-daemon, and an ssh user who is not root, on each suite.
+check_multi_user() {
+    local host
+    machines good builder1 builder2 builder3
+    run hosts check --builders "@$work/good" --on 'builder[23]'
+    expect_status 0
+    expect out '^[a-z@]*builder2: ok, .*trusts this user'
+    expect out '^[a-z@]*builder3: ok, '
+    for host in builder2 builder3; do
+        build small --on "$host"
+        expect_status 0
+        closure_is_valid result
+        all_built_on "$host"
+        salt+=- # for the other one builds everything afresh
+    done
+}

@@ -22,6 +22,13 @@ check_host_without_nix() {
     goes_on_without builder5 'install Nix'
 }
 
+check_old_protocol() {
+    [[ " $LAB_HOSTS " == *' builder7 '* ]] || skip "the lab has no host with an old Nix"
+    machines mixed builder1 builder7
+    with_builders mixed build wide --not-on local
+    goes_on_without builder7 'protocol 1\.21, .*install Nix 2\.4'
+}
+
 check_untrusted_user() {
     machines mixed builder1 builder4
     with_builders mixed build wide --not-on local

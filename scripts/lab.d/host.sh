@@ -7,7 +7,9 @@ make_host() {
     local host=$1 user dir=$RUN/hosts/$1
     local etc=$dir/upper/etc
     make_host_net "$host"
-    mkdir -p "$dir"/{work,root} "$etc"/{nix,lab/keys,ssh/sshd_config.d}
+    mkdir -p "$dir"/{work,root,upper}
+    if [[ $(kind "$host") == old ]]; then cp -a "$BASES/old/." "$dir/upper"; fi
+    mkdir -p "$etc"/{nix,lab/keys,ssh/sshd_config.d}
     echo "$host" >"$etc/hostname"
     : >"$etc/resolv.conf" # no name server: names fail at once
     ssh-keygen -q -t ed25519 -N '' -C "$host" -f "$etc/ssh/ssh_host_ed25519_key"

@@ -182,7 +182,7 @@ fn dispatch(
     logs.finish();
     outcome::print_summary(&state, meter, &classes, args.how.quiet);
     let verdict = scheduler.verdict();
-    outcome::print_endings(&verdict, &header, &setup.fleet.hosts[HostId::HOME].name, interrupted);
+    outcome::print_endings(&verdict, &state, &setup.fleet.hosts[HostId::HOME].name, interrupted);
     args.results.deliver(&mut prepared, &verdict, &header, &state)?;
     Ok(if interrupted { EXIT_INTERRUPTED } else { exit_code(&verdict) })
 }

@@ -201,10 +201,18 @@ pub fn print_summary(state: &RunState, meter: LossMeter, classes: &[Class], quie
 }
 
 /// What went wrong without a build having failed; failed builds were shown when they failed.
-pub fn print_endings(verdict: &Verdict, header: &Header, home: &str, interrupted: bool) {
+pub fn print_endings(verdict: &Verdict, state: &RunState, home: &str, interrupted: bool) {
+    let header = state.header();
     for (job, ending) in &verdict.endings {
-        if let Ending::GivenUp { cause } = ending {
-            super::tell!("error: {} was given up: {cause}", header.workload.jobs[*job].name);
+        let name = &header.workload.jobs[*job].name;
+        match ending {
+            Ending::GivenUp { cause } => super::tell!("error: {name} was given up: {cause}"),
+            // No single try of it was shown as a failure: each might have been its host's.
+            Ending::Failed { message, .. } if !state.failures().iter().any(|f| f.job == *job) => {
+                super::tell!("error: {name} failed wherever it was tried: {message}");
+                super::tell!("  For the full log, run: nix log {}", header.workload.jobs[*job].drv);
+            }
+            Ending::Failed { .. } => {}
         }
     }
     if verdict.endings.is_empty() && !interrupted {

@@ -1,12 +1,13 @@
 //! One build over a live connection: roots, options, the derivation itself, what it made.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge;
 use super::link::Link;
 use super::patience::Patience;
+use super::roots::Roots;
 use super::stream::Knowledge;
 use super::trust::{self, Imports};
 use crate::base::{Span, Table};
@@ -38,9 +39,6 @@ pub(super) struct BuildContext {
     pub names: Table<HostId, String>,
     known: Arc<Knowledge>,
 }
-
-/// Paths that a connection to the host keeps from being collected as garbage.
-pub(super) type Roots = Arc<Mutex<HashSet<PathId>>>;
 
 impl BuildContext {
     /// Options for a run over `work`.
@@ -83,7 +81,8 @@ impl BuildContext {
         local: bool,
         log: &mut dyn FnMut(LogMessage),
     ) -> Result<Outcome, WireError> {
-        self.root_inputs(client, roots, job)?;
+        // What was copied here is not rooted by anybody once the copying process is gone (NixOS/nix#1970).
+        roots.keep(client, &self.work, &self.work.jobs[job].inputs)?;
         let began = Instant::now();
         // Only the user can say how long a build may be silent.
         client.get_mut().set_patience(None);
@@ -101,7 +100,7 @@ impl BuildContext {
             Ok(made) => made,
             Err(message) => return Ok(Outcome::HostFailed { fault: HostFault::Other, message }),
         };
-        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(made.iter().map(|m| m.path));
+        roots.note(made.iter().map(|m| m.path));
         let wall = if result.status == Status::Built { wall } else { Span::ZERO };
         let mut times = judge::times(&result);
         times.wall = wall;
@@ -144,20 +143,6 @@ impl BuildContext {
             args: recipe.args,
             env: recipe.env.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect(),
         })
-    }
-
-    /// Keeps the inputs from being collected for as long as this connection lasts. What was copied
-    /// here is not rooted by anybody once the copying process is gone (NixOS/nix#1970).
-    fn root_inputs(&self, client: &mut Client<Link>, roots: &Roots, job: JobId) -> Result<(), WireError> {
-        let new: Vec<PathId> = {
-            let roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
-            self.work.jobs[job].inputs.iter().copied().filter(|p| !roots.contains(p)).collect()
-        };
-        for &path in &new {
-            client.add_temp_root(&self.work.paths[path].path)?;
-        }
-        roots.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
-        Ok(())
     }
 
     /// Sizes and references of the outputs, from the store that has them now; or why this machine's

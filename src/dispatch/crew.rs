@@ -1,24 +1,25 @@
 //! The slot threads of a run: started before it is known what to build, so that connecting and
 //! evaluating overlap.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
 use tokio::runtime::Handle;
 
-use super::build::{BuildContext, Roots};
+use super::build::BuildContext;
 use super::joblog::Keeper;
 use super::limits::Limits;
 use super::mux::Mux;
 use super::porters::Porters;
+use super::roots::Roots;
 use super::session::Access;
 use super::slot::{Shared, SlotWorker, Task};
+use super::stager::Stager;
 use super::stream::Knowledge;
-use super::transfer::{Carrier, Stager};
+use super::transfer::Carrier;
 use super::trust::Imports;
 use super::world::{HostHandle, HostState, Inbox, RealWorld, Slot};
 use crate::base::{Id, Table};
@@ -33,7 +34,7 @@ pub struct Crew {
     inbox: Inbox,
     started: Instant,
     logs: Logs,
-    roots: Table<HostId, Roots>,
+    roots: Table<HostId, Arc<Roots>>,
 }
 
 /// What a run needs beside its work.
@@ -78,7 +79,7 @@ impl Crew {
         keeper: &Keeper,
     ) {
         let host = HostId::from_index(self.hosts.len());
-        let roots: Roots = Arc::new(Mutex::new(HashSet::new()));
+        let roots = Arc::new(Roots::default());
         self.roots.push(Arc::clone(&roots));
         let mut handles = Table::new();
         for index in 0..slots {
@@ -108,7 +109,7 @@ impl Crew {
         }
         let state = HostState::Connecting;
         let (connected, answered) = (Vec::new(), None);
-        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected, answered, failed: 0 });
+        self.hosts.push(HostHandle { slots: handles, epoch: 0, state, connected, answered });
     }
 
     /// The world of these hosts and that work, of which each job can be built by those `eligible`; its
@@ -128,9 +129,8 @@ impl Crew {
         let known = Arc::new(Knowledge::new(self.hosts.len()));
         let carrier = Carrier {
             work: Arc::clone(&work),
-            porters: Porters::new(Arc::clone(&mux), self.hosts.len()),
+            porters: Porters::new(Arc::clone(&mux), self.roots),
             known: Arc::clone(&known),
-            roots: self.roots,
             hosts: self.access,
             mux,
             nix: means.nix,

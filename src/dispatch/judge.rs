@@ -68,7 +68,13 @@ fn headline(text: &str) -> String {
     let repeats = |line: &str| line.contains("log lines:") || line.trim_start().starts_with("For full logs");
     let kept: Vec<&str> = text.lines().take_while(|line| !repeats(line)).collect();
     // `…failed with exit code 1;` is how it leads over to the log.
-    kept.join("\n").trim_end_matches([';', '\n', ' ']).to_owned()
+    let mut head = kept.join("\n").trim_end_matches([';', '\n', ' ']).to_owned();
+    // Comes after the log, and is what matters.
+    let full = "lack of free disk space";
+    if text.contains(full) && !head.contains(full) {
+        head.push_str("; the host may be short of free disk space");
+    }
+    head
 }
 
 /// Text without terminal colours.
@@ -138,6 +144,9 @@ mod tests {
                     \x20      For full logs, run 'nix log x'.";
         assert_eq!(headline(text), "builder for 'x' failed with exit code 1");
         assert_eq!(headline("hash mismatch:\n  a\n  b"), "hash mismatch:\n  a\n  b");
+        let full =
+            headline(&format!("{text}\nnote: build failure may have been caused by lack of free disk space"));
+        assert_eq!(full, "builder for 'x' failed with exit code 1; the host may be short of free disk space");
     }
 
     #[test]

@@ -12,6 +12,24 @@ pub struct Limits {
     pub silent: Option<Duration>,
 }
 
+/// How far a build is, in time since the run's epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The host was asked for it then.
+    Asked(Duration),
+    /// The host's Nix lets it wait for somebody who builds the same, as that activity of its says. As with
+    /// Nix, this may take as long as it likes.
+    Waiting(u64),
+    /// The builder runs since then.
+    Building(Duration),
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::Asked(Duration::ZERO)
+    }
+}
+
 impl Limits {
     /// When a build has to be looked at next, given when it began and when it last said something.
     pub(super) fn next_look(&self, began: Duration, last: Duration) -> Option<Duration> {

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::kept::Kept;
 use super::link::{Gate, LinkError, Master, Resolved};
 use super::session::{Access, Session, Trouble};
 use crate::base::Table;
@@ -24,7 +25,7 @@ pub struct Mux {
 
 struct Entry {
     access: Arc<Access>,
-    master: Mutex<Option<Master>>,
+    master: Kept<Master>,
     gate: Gate,
     /// What comes after the host in the store URI.
     parameters: String,
@@ -37,7 +38,7 @@ impl Mux {
     /// No temporary directory can be made.
     pub fn new(hosts: impl IntoIterator<Item = (Arc<Access>, String)>) -> std::io::Result<Self> {
         let entry =
-            |(access, parameters)| Entry { access, master: Mutex::new(None), gate: Gate::new(1), parameters };
+            |(access, parameters)| Entry { access, master: Kept::default(), gate: Gate::new(1), parameters };
         Ok(Self {
             hosts: hosts.into_iter().map(entry).collect(),
             dir: tempfile::Builder::new().prefix("drvd-").tempdir()?,
@@ -61,9 +62,21 @@ impl Mux {
         format!("-F {}", self.dir.path().join("config").display())
     }
 
-    /// Ends the connection to a host, and with it the copies that go over it.
-    pub fn close(&self, host: HostId) {
-        *self.hosts[host].master.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Gives the connection to a host up: nothing new goes over it. Ending it is up to
+    /// [`Self::clear_away`].
+    pub fn give_up(&self, host: HostId) {
+        self.hosts[host].master.give_up();
+    }
+
+    /// Ends a connection that was given up, and with it the copies that go over it. May take a while.
+    pub fn clear_away(&self, host: HostId) {
+        self.hosts[host].master.clear_away();
+    }
+
+    /// Whether the connection to a host is known to have ended.
+    pub fn is_broken(&self, host: HostId) -> bool {
+        let entry = &self.hosts[host];
+        !entry.access.is_local() && entry.master.is_good(Master::is_alive) == Some(false)
     }
 
     /// A session with the host's Nix over its shared connection; of this machine, one of its own.
@@ -90,19 +103,15 @@ impl Mux {
         let Some(resolved) = entry.access.resolved()? else {
             return Err(Trouble::lasting(format!("{name} is this machine")));
         };
-        let mut master = entry.master.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = match master.take().filter(Master::is_alive) {
-            Some(open) => open,
-            None => {
-                let new = Master::open(&resolved, None, &entry.gate)?;
-                self.publish(host, &new).map_err(|e| LinkError::Config {
-                    host: name.to_owned(),
-                    cause: format!("writing an ssh_config: {e}"),
-                })?;
-                new
-            }
+        let open = || -> Result<Master, Trouble> {
+            let master = Master::open(&resolved, None, &entry.gate)?;
+            self.publish(host, &master).map_err(|e| LinkError::Config {
+                host: name.to_owned(),
+                cause: format!("writing an ssh_config: {e}"),
+            })?;
+            Ok(master)
         };
-        work(master.insert(open), &resolved)
+        entry.master.with(Master::is_alive, open, |master| work(master, &resolved))
     }
 
     /// Writes the ssh_config anew, in one step, for copies that are starting just now.
@@ -123,6 +132,15 @@ impl Mux {
         file.write_all(text.as_bytes())?;
         file.persist(self.dir.path().join("config"))?;
         Ok(())
+    }
+}
+
+impl Drop for Mux {
+    /// All of them end at the same time.
+    fn drop(&mut self) {
+        for (_, entry) in self.hosts.iter_mut() {
+            entry.master.get_mut().into_iter().for_each(Master::begin_close);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::link::Interrupt;
 use super::mux::Mux;
+use super::roots::Roots;
 use super::session::{Session, Trouble};
 use crate::base::Table;
 use crate::fleet::HostId;
@@ -13,6 +14,7 @@ use crate::fleet::HostId;
 pub(super) struct Porters {
     mux: Arc<Mux>,
     hosts: Table<HostId, Mutex<State>>,
+    roots: Table<HostId, Arc<Roots>>,
 }
 
 #[derive(Default)]
@@ -33,8 +35,18 @@ pub(super) struct Porter {
 }
 
 impl Porters {
-    pub fn new(mux: Arc<Mux>, hosts: usize) -> Self {
-        Self { mux, hosts: (0..hosts).map(|_| Mutex::default()).collect() }
+    pub fn new(mux: Arc<Mux>, roots: Table<HostId, Arc<Roots>>) -> Self {
+        Self { mux, hosts: roots.ids().map(|_| Mutex::default()).collect(), roots }
+    }
+
+    /// What the host's connections keep from being collected.
+    pub fn roots(&self, host: HostId) -> &Roots {
+        &self.roots[host]
+    }
+
+    /// How often a host was lost.
+    pub fn epoch(&self, host: HostId) -> u32 {
+        self.state(host).epoch
     }
 
     fn state(&self, host: HostId) -> MutexGuard<'_, State> {
@@ -49,6 +61,9 @@ impl Porters {
         let idle = self.state(host).idle.pop();
         let alive = idle.and_then(|mut session| {
             let alive = session.client.get_mut().keep_alive().is_ok();
+            if !alive {
+                self.roots[host].connection_ended();
+            }
             alive.then_some(session)
         });
         let session = match alive {
@@ -62,12 +77,24 @@ impl Porters {
         Ok(Porter { session, id, epoch: state.epoch })
     }
 
+    /// Sees to it that a first connection is there before it is needed. Whatever is wrong shows when one
+    /// is taken.
+    pub fn warm(&self, host: HostId) {
+        if let Ok(porter) = self.take(host) {
+            self.give_back(host, porter);
+        }
+    }
+
     /// Takes a connection back, if it is still of use.
     pub fn give_back(&self, host: HostId, porter: Porter) {
         let mut state = self.state(host);
         state.out.retain(|(id, _)| *id != porter.id);
         if porter.session.client.is_usable() && porter.epoch == state.epoch {
             state.idle.push(porter.session);
+        } else {
+            // The idle ones go over the same shared connection: if that broke, each would be tried in vain.
+            state.idle.clear();
+            self.roots[host].connection_ended();
         }
     }
 
@@ -76,6 +103,7 @@ impl Porters {
         let mut state = self.state(host);
         state.epoch += 1;
         state.idle.clear();
+        self.roots[host].connection_ended();
         state.out.iter().for_each(|(_, interrupt)| interrupt.fire());
     }
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::build::{BuildContext, Roots};
+use super::build::BuildContext;
 use super::joblog::JobLog;
 use super::judge;
+use super::limits::Progress;
 use super::link::{Interrupt, Steps};
+use super::roots::Roots;
 use super::session::{Access, Session, Trouble};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -23,6 +25,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// cut link shows in the first step, in which even a busy host's kernel answers at once: 2 s are enough
 /// for one packet to get lost. sshd on a busy host is given longer.
 const RECONNECT: Steps = Steps { connect: Duration::from_secs(2), each: Duration::from_secs(4) };
+
+/// Nix's numbers of two activities: a builder runs; a build waits for a lock that somebody else has.
+const BUILD: u64 = 105;
+const BUILD_WAITING: u64 = 111;
 
 /// What a slot is asked to do.
 pub(super) enum Task {
@@ -83,6 +89,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Current {
     build: Option<(JobId, Attempt)>,
+    progress: Progress,
     interrupt: Option<Interrupt>,
     why: Option<Ended>,
 }
@@ -92,6 +99,8 @@ struct Current {
 pub(super) enum Ended {
     Cancelled,
     TimedOut(String),
+    /// A limit was reached before the builder was even started: not the build's fault.
+    NotBegun(String),
     /// The host was declared lost.
     HostLost,
 }
@@ -126,10 +135,20 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).interrupt = interrupt;
     }
 
-    /// Notes which build the slot was given, so that it can be ended before its thread gets to it.
-    pub fn assign(&self, build: (JobId, Attempt)) {
+    /// How far the build is.
+    pub fn progress(&self) -> Progress {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).progress
+    }
+
+    fn set_progress(&self, progress: Progress) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).progress = progress;
+    }
+
+    /// Notes which build the slot was given and when, so that it can be ended before its thread gets to it.
+    pub fn assign(&self, build: (JobId, Attempt), now: Duration) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.build = Some(build);
+        current.progress = Progress::Asked(now);
         current.why = None;
     }
 
@@ -150,7 +169,7 @@ pub(super) struct SlotWorker {
     pub slot: SlotId,
     pub access: Arc<Access>,
     pub shared: Arc<Shared>,
-    pub roots: Roots,
+    pub roots: Arc<Roots>,
     pub tasks: Receiver<Task>,
     pub out: Sender<Letter>,
     pub logs: super::joblog::Keeper,
@@ -211,8 +230,7 @@ impl SlotWorker {
     fn drop_session(&mut self) {
         self.shared.set_interrupt(None);
         if self.session.take().is_some() {
-            // Temporary roots end with their connection; which of them were this one's is not known.
-            self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.roots.connection_ended();
         }
     }
 
@@ -239,9 +257,7 @@ impl SlotWorker {
 
     fn build(&mut self, job: JobId, attempt: Attempt, cores: u32, context: &BuildContext) {
         if self.shared.ended_early() {
-            self.shared.finish();
-            self.over(job, attempt, Outcome::Cancelled, None);
-            return;
+            return self.over_early(job, attempt);
         }
         self.note_activity();
         // A connection that broke while idle is mended before it counts against anybody.
@@ -254,9 +270,7 @@ impl SlotWorker {
         }
         // Who ended it while it connected had nothing to cut yet.
         if self.shared.ended_early() {
-            self.shared.finish();
-            self.over(job, attempt, Outcome::Cancelled, None);
-            return;
+            return self.over_early(job, attempt);
         }
         self.send(Report::Fact(Event::Started { job, attempt }));
         let mut log = JobLog::new(&context.work.jobs[job].drv);
@@ -272,6 +286,7 @@ impl SlotWorker {
                 let (failure, times) = (Failure::TimedOut, Times::default());
                 (Outcome::Failed { failure, message, times }, true)
             }
+            (Err(_), Some(Ended::NotBegun(message))) => (not_begun(message), true),
             (Err(error), Some(Ended::HostLost)) => (judge::of_error(&error), true),
             (Err(error), None) => {
                 let outcome = judge::of_error(&error);
@@ -284,6 +299,15 @@ impl SlotWorker {
         if broken || self.session.as_ref().is_some_and(|s| !s.client.is_usable()) {
             self.drop_session();
         }
+        self.over(job, attempt, outcome, None);
+    }
+
+    /// The end of a build that was ended before it was sent.
+    fn over_early(&self, job: JobId, attempt: Attempt) {
+        let outcome = match self.shared.finish() {
+            Some(Ended::NotBegun(message) | Ended::TimedOut(message)) => not_begun(message),
+            Some(Ended::Cancelled | Ended::HostLost) | None => Outcome::Cancelled,
+        };
         self.over(job, attempt, outcome, None);
     }
 
@@ -302,6 +326,28 @@ impl SlotWorker {
         self.shared.activity.store(ms, Ordering::Relaxed);
     }
 
+    /// Follows how far a build is by the daemon's activities; what to tell the user about it.
+    fn follow(&self, job: &str, message: &LogMessage) -> Option<Note> {
+        let progress = self.shared.progress();
+        match message {
+            LogMessage::Start { kind: BUILD, .. } => {
+                self.shared.set_progress(Progress::Building(self.zero.elapsed()));
+            }
+            LogMessage::Start { kind: BUILD_WAITING, id, text, .. }
+                if !matches!(progress, Progress::Building(_)) =>
+            {
+                self.shared.set_progress(Progress::Waiting(*id));
+                let (host, text) = (self.access.name(), judge::plain(text));
+                return Some(Note::Message { text: format!("{job} on {host}: {text}") });
+            }
+            LogMessage::Stop { id } if progress == Progress::Waiting(*id) => {
+                self.shared.set_progress(Progress::Asked(self.zero.elapsed()));
+            }
+            _ => {}
+        }
+        None
+    }
+
     fn build_on_session(
         &mut self,
         job: JobId,
@@ -314,6 +360,9 @@ impl SlotWorker {
         };
         let mut on_message = |message: LogMessage| {
             self.note_activity();
+            if let Some(note) = self.follow(&context.work.jobs[job].name, &message) {
+                self.send(Report::Note(note));
+            }
             let note = match message {
                 LogMessage::Line { text, .. } => {
                     log.line(&text);
@@ -341,6 +390,10 @@ impl SlotWorker {
         self.session = Some(session);
         result
     }
+}
+
+fn not_begun(message: String) -> Outcome {
+    Outcome::HostFailed { fault: HostFault::Other, message }
 }
 
 fn lost_outcome(trouble: &Trouble) -> Outcome {

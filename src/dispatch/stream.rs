@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::link::Link;
 use super::patience::Patience;
+use super::session::Trouble;
 use crate::base::Table;
 use crate::fleet::HostId;
 use crate::nix::wire::{Client, PathInfo, Upload, WireError};
@@ -23,18 +24,33 @@ pub(super) struct Knowledge {
 }
 
 /// Why a copy failed, and on which side.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub side: Side,
     pub cause: String,
-    /// The host on that side does not answer: it is lost, and not only for this copy.
+    /// Whether the connection to that side is at fault: the same may succeed over another one.
+    pub connection: bool,
+    /// Whether the host on that side does not answer, which is a fault of the connection, too: it is lost,
+    /// and not only for this copy.
     pub silent: bool,
 }
 
 impl Fault {
-    /// A failure of this copy.
+    /// A fault that is none of the connection.
     pub fn new(side: Side, cause: impl Into<String>) -> Self {
-        Self { side, cause: cause.into(), silent: false }
+        Self { side, cause: cause.into(), connection: false, silent: false }
+    }
+
+    /// The host could not be connected to.
+    pub fn of_trouble(side: Side, trouble: Trouble) -> Self {
+        Self { side, cause: trouble.text, connection: trouble.passing, silent: trouble.silent }
+    }
+
+    /// What the host's Nix said, or the end of its connection.
+    pub fn of_error(side: Side, error: &WireError) -> Self {
+        let silent = error.is_silence();
+        let advice = if silent { "; see what holds that nix-daemon up" } else { "" };
+        Self { side, cause: format!("{error}{advice}"), connection: error.is_connection(), silent }
     }
 }
 
@@ -84,12 +100,7 @@ impl Knowledge {
 }
 
 pub(super) fn at(side: Side) -> impl Fn(WireError) -> Fault {
-    move |error| match error.is_silence() {
-        true => {
-            Fault { silent: true, ..Fault::new(side, format!("{error}; see what holds that nix-daemon up")) }
-        }
-        false => Fault::new(side, error.to_string()),
-    }
+    move |error| Fault::of_error(side, &error)
 }
 
 /// One end of a copy.
@@ -232,10 +243,15 @@ mod tests {
         copy(&known, end(0, &mut from.client), end(1, &mut to.client), &[PATH.to_owned()]).unwrap_err()
     }
 
+    /// The side that does not answer.
+    fn silent(fault: &Fault) -> Option<Side> {
+        (fault.silent && fault.connection).then_some(fault.side)
+    }
+
     #[test]
     fn the_end_that_falls_silent_in_a_copy_is_lost() {
         let fault = copy_between(&source(), &destination(), true);
-        assert_eq!((fault.side, fault.silent), (Side::Source, true), "{}", fault.cause);
+        assert_eq!(silent(&fault), Some(Side::Source), "{}", fault.cause);
         insta::assert_snapshot!(fault.cause, @"the connection to the Nix daemon failed while receiving a NAR: no byte in either direction for 0.05 s; see what holds that nix-daemon up");
         // A file as long as was announced, but nobody takes it.
         let size = 1_000_000 - 112;
@@ -243,10 +259,10 @@ mod tests {
         rest.0.resize(rest.0.len() + (size as usize).next_multiple_of(8), 0);
         let whole = rest.string(")");
         let fault = copy_between(&whole, &destination(), false);
-        assert_eq!((fault.side, fault.silent), (Side::Destination, true), "{}", fault.cause);
+        assert_eq!(silent(&fault), Some(Side::Destination), "{}", fault.cause);
         // All of it is taken, but never acknowledged.
         let fault = copy_between(&whole, &destination(), true);
-        assert_eq!((fault.side, fault.silent), (Side::Destination, true), "{}", fault.cause);
+        assert_eq!(silent(&fault), Some(Side::Destination), "{}", fault.cause);
     }
 
     #[test]

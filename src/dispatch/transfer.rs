@@ -1,21 +1,18 @@
-//! Moving closures between stores, in batches.
+//! Moving closures between stores, a batch of the [stager](super::stager) at a time.
 //!
-//! Transfers of the same way (from, to) that are ordered while one is under way go together in the
-//! next. Large closures are moved by `nix copy` over a multiplexed connection; for small ones, where
+//! Large closures are moved by `nix copy` over a multiplexed connection; for small ones, where
 //! starting it would take longer than the bytes, they are streamed between live connections. What is
 //! substituted is asked of the destination's own daemon. The scheduler decided what goes where; here
 //! it is only carried out.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 
-use super::build::Roots;
 use super::mux::Mux;
 use super::nix_copy::{self, Failed};
 use super::porters::{Porter, Porters};
@@ -27,30 +24,29 @@ use crate::fleet::HostId;
 use crate::graph::{PathId, Workload};
 use crate::run::{Event, Side, Source, TransferId};
 
-/// Paths on one command line: well below the kernel's limit on arguments.
-const MAX_PATHS: usize = 500;
-
-/// Copies at a time from or to one host; sshd allows ten sessions a connection (`MaxSessions`).
-const COPIES_PER_HOST: usize = 4;
-
 /// From so many bytes on, as far as is known beforehand, a batch is worth a `nix copy`: about a second
 /// of a fast link, where its processes take a fifth of one.
 const WORTH_NIX_COPY: u64 = 64 << 20;
 
-type Way = (Source, HostId);
+/// The waits before what a broken connection cut off is tried over a new one.
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Not tried again once it took so long to find out that a host cannot be connected to.
+const TRYING: Duration = Duration::from_secs(10);
+
+pub(super) type Way = (Source, HostId);
 
 /// One ordered transfer.
 #[derive(Clone, Debug)]
-struct Parcel {
-    transfer: TransferId,
-    paths: Vec<PathId>,
+pub(super) struct Parcel {
+    pub transfer: TransferId,
+    pub paths: Vec<PathId>,
 }
 
 /// What carries transfers out.
 pub(super) struct Carrier {
     pub work: Arc<Workload>,
     pub hosts: Table<HostId, Arc<Access>>,
-    pub roots: Table<HostId, Roots>,
     pub porters: Porters,
     pub known: Arc<Knowledge>,
     pub mux: Arc<Mux>,
@@ -62,103 +58,48 @@ pub(super) struct Carrier {
 /// A batch that is over.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    way: Way,
+    pub way: Way,
     pub events: Vec<Event>,
-    /// Hosts that turned out not to answer.
-    pub lost: Vec<(HostId, Trouble)>,
+    /// The host whose connections broke again and again, or that fell silent.
+    pub broken: Option<Broken>,
 }
 
-/// Queues transfers by their way and keeps the carriers busy.
-pub(super) struct Stager {
-    carrier: Arc<Carrier>,
-    waiting: BTreeMap<Way, Vec<Parcel>>,
-    active: Vec<Way>,
-}
-
-impl Stager {
-    pub fn new(carrier: Carrier) -> Self {
-        Self { carrier: Arc::new(carrier), waiting: BTreeMap::new(), active: Vec::new() }
-    }
-
-    /// Takes an order.
-    pub fn stage(&mut self, transfer: TransferId, from: Source, to: HostId, paths: Vec<PathId>) {
-        self.waiting.entry((from, to)).or_default().push(Parcel { transfer, paths });
-        self.pump();
-    }
-
-    /// Forgets what waits to go to or from a lost host and ends what is under way.
-    pub fn forget(&mut self, host: HostId) {
-        self.waiting.retain(|(from, to), _| *to != host && *from != Source::Host(host));
-        self.carrier.porters.cut(host);
-        self.doubt(host);
-        let mux = Arc::clone(&self.carrier.mux);
-        // Ending ssh may take a while.
-        self.carrier.runtime.spawn_blocking(move || mux.close(host));
-    }
-
-    /// A host lacks what it was thought to have: whatever is known of it has to be asked again.
-    pub fn doubt(&self, host: HostId) {
-        self.carrier.known.forget(host);
-        self.carrier.roots[host].lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Takes note of a batch that is over; its events are to be passed on.
-    pub fn delivered(&mut self, delivery: &Delivery) {
-        if let Some(i) = self.active.iter().position(|way| *way == delivery.way) {
-            self.active.swap_remove(i);
-        }
-        self.pump();
-    }
-
-    fn pump(&mut self) {
-        let ways: Vec<Way> = self.waiting.keys().copied().collect();
-        for way in ways {
-            if self.active.contains(&way) || !self.has_room(way) {
-                continue;
-            }
-            let batch = self.next_batch(way);
-            self.active.push(way);
-            let carrier = Arc::clone(&self.carrier);
-            self.carrier.runtime.spawn(async move { carrier.carry(way, batch).await });
-        }
-    }
-
-    fn has_room(&self, (from, to): Way) -> bool {
-        let touches = |host: HostId| move |w: &&Way| w.1 == host || w.0 == Source::Host(host);
-        let busy = |host: HostId| {
-            host != HostId::HOME && self.active.iter().filter(touches(host)).count() >= COPIES_PER_HOST
-        };
-        !busy(to) && !matches!(from, Source::Host(h) if busy(h))
-    }
-
-    /// As many of the waiting parcels as fit one command line, but at least one.
-    fn next_batch(&mut self, way: Way) -> Vec<Parcel> {
-        let mut waiting = self.waiting.remove(&way).unwrap_or_default();
-        let (mut count, mut paths) = (0, 0);
-        for parcel in &waiting {
-            paths += parcel.paths.len();
-            if count > 0 && paths > MAX_PATHS {
-                break;
-            }
-            count += 1;
-        }
-        let rest = waiting.split_off(count);
-        if !rest.is_empty() {
-            self.waiting.insert(way, rest);
-        }
-        waiting
-    }
+/// A host that transfers could not reach.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub host: HostId,
+    /// How often it had been lost by then.
+    pub epoch: u32,
+    pub trouble: Trouble,
 }
 
 impl Carrier {
-    async fn carry(self: Arc<Self>, way: Way, batch: Vec<Parcel>) {
-        let began = Instant::now();
-        let result = self.attempt(way, &batch).await;
-        let took = Span::from(began.elapsed());
+    /// Carries a batch and reports what came of it.
+    pub async fn carry(self: Arc<Self>, way: Way, batch: Vec<Parcel>) {
+        let mut delivery = Delivery { way, events: Vec::with_capacity(batch.len()), broken: None };
+        let (before, began) = (self.epochs(way), Instant::now());
+        let result = self.persist(way, &batch).await;
+        match &result {
+            // One path that cannot be had must not keep the others away. But nobody waits any more for what
+            // goes to or from a host that was lost meanwhile.
+            Err(fault) if !fault.connection && batch.len() > 1 && self.epochs(way) == before => {
+                for parcel in batch.chunks(1) {
+                    let (began, result) = (Instant::now(), self.persist(way, parcel).await);
+                    self.report(&mut delivery, parcel, began, &result);
+                }
+            }
+            _ => self.report(&mut delivery, &batch, began, &result),
+        }
+        // The world is gone only when the run is over.
+        let _ = self.out.send(delivery);
+    }
+
+    /// Adds what came of some parcels to a delivery.
+    fn report(&self, delivery: &mut Delivery, batch: &[Parcel], began: Instant, result: &Result<u64, Fault>) {
+        let (way, took) = (delivery.way, Span::from(began.elapsed()));
         let mut left = *result.as_ref().unwrap_or(&0);
-        let mut events = Vec::with_capacity(batch.len());
-        for parcel in &batch {
-            events.push(match &result {
+        for parcel in batch {
+            delivery.events.push(match result {
                 Ok(_) => {
                     // What went over is known for the batch as a whole: the first parcels take it up.
                     let size = parcel.paths.iter().map(|&p| self.size(way.0, p)).sum::<u64>();
@@ -172,9 +113,39 @@ impl Carrier {
                 }
             });
         }
-        let lost = result.err().and_then(|fault| lost(way, &fault)).into_iter().collect();
-        // The world is gone only when the run is over.
-        let _ = self.out.send(Delivery { way, events, lost });
+        if let Err(Fault { side, cause, connection: true, silent }) = result
+            && let Some(host) = host_at(way, *side).filter(|&h| *silent || h != HostId::HOME)
+        {
+            let trouble = if *silent { Trouble::silent(cause) } else { Trouble::passing(cause) };
+            delivery.broken = Some(Broken { host, epoch: self.porters.epoch(host), trouble });
+        }
+    }
+
+    /// How often the hosts of a way have been lost.
+    fn epochs(&self, way: Way) -> [Option<u32>; 2] {
+        [host_at(way, Side::Source), Some(way.1)].map(|host| host.map(|h| self.porters.epoch(h)))
+    }
+
+    /// Tries again over new connections what a broken one cut off: that says nothing about what its host
+    /// has. Who does not answer was waited for long enough. The bytes that went over.
+    async fn persist(self: &Arc<Self>, way: Way, batch: &[Parcel]) -> Result<u64, Fault> {
+        let (before, began) = (self.epochs(way), Instant::now());
+        let mut waits = WAITS.into_iter();
+        loop {
+            let fault = match self.attempt(way, batch).await {
+                Err(fault) if fault.connection => fault,
+                other => return other,
+            };
+            let wait = waits.next().filter(|_| !fault.silent && began.elapsed() < TRYING);
+            tokio::time::sleep(wait.unwrap_or_default()).await;
+            // Nobody waits any more for what goes to or from a host that was lost meanwhile.
+            if self.epochs(way) != before {
+                return Err(Fault { connection: false, silent: false, ..fault });
+            }
+            if wait.is_none() {
+                return Err(fault);
+            }
+        }
     }
 
     /// The bytes that went over.
@@ -184,7 +155,11 @@ impl Carrier {
         let size: u64 = ids.iter().map(|&p| self.size(from, p)).sum();
         match from {
             Source::Host(from) if size >= WORTH_NIX_COPY => {
-                self.copy(from, to, &paths, size).await.map(|()| size)
+                self.copy(from, to, &paths, size).await?;
+                let carrier = Arc::clone(self);
+                // What the copy's own connection kept from being collected. If that fails, the build asks.
+                let _ = tokio::task::spawn_blocking(move || carrier.keep(to, &ids)).await;
+                Ok(size)
             }
             from => {
                 let carrier = Arc::clone(self);
@@ -217,7 +192,7 @@ impl Carrier {
                 let destination = end(to)(&mut destination.session.client);
                 let bytes = stream::copy(&self.known, source, destination, paths)?;
                 // The connection that took them in keeps them from being collected.
-                self.roots[to].lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+                self.porters.roots(to).note(ids.iter().copied());
                 Ok(bytes)
             })
         })
@@ -229,14 +204,24 @@ impl Carrier {
         })
     }
 
+    /// Has a connection to the host keep paths from being collected.
+    fn keep(&self, host: HostId, paths: &[PathId]) -> Result<(), Fault> {
+        self.with_porter(host, Side::Destination, |porter| {
+            let kept = self.porters.roots(host).keep(&mut porter.session.client, &self.work, paths);
+            kept.map_err(|e| Fault::of_error(Side::Destination, &e))
+        })
+    }
+
     fn with_porter<T>(
         &self,
         host: HostId,
         side: Side,
         work: impl FnOnce(&mut Porter) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let mut porter = self.porters.take(host).map_err(not_connected(side))?;
-        let result = work(&mut porter);
+        let mut porter = self.porters.take(host).map_err(|t| Fault::of_trouble(side, t))?;
+        // What connections kept that have ended since.
+        let kept = self.porters.roots(host).keep(&mut porter.session.client, &self.work, &[]);
+        let result = kept.map_err(|e| Fault::of_error(side, &e)).and_then(|()| work(&mut porter));
         self.porters.give_back(host, porter);
         result
     }
@@ -270,7 +255,7 @@ impl Carrier {
         command.args(["--extra-experimental-features", "nix-command", "copy", "--no-check-sigs"]);
         for (flag, host, side) in [("--from", from, Side::Source), ("--to", to, Side::Destination)] {
             if host != HostId::HOME {
-                let uri = self.mux.uri(host).await.map_err(not_connected(side))?;
+                let uri = self.mux.uri(host).await.map_err(|t| Fault::of_trouble(side, t))?;
                 command.arg(flag).arg(uri);
             }
         }
@@ -306,16 +291,21 @@ impl Carrier {
     fn explain(&self, from: HostId, to: HostId, stderr: &str) -> Fault {
         let text = super::judge::plain(stderr);
         let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given").trim();
+        let mut connection = false;
         let side = if text.contains("is not valid") || text.contains("does not exist in the store") {
             Side::Source
         } else if text.contains("No space left") || is_unsigned(&text) {
             Side::Destination
         } else {
-            Side::Unknown
+            let ends = [(from, Side::Source), (to, Side::Destination)];
+            let broken = ends.into_iter().find(|(host, _)| self.mux.is_broken(*host));
+            connection = broken.is_some();
+            broken.map_or(Side::Unknown, |(_, side)| side)
         };
         let advice = if is_unsigned(&text) { self.signatures(to) } else { String::new() };
         let (from, to) = (self.hosts[from].name(), self.hosts[to].name());
-        Fault::new(side, format!("nix copy from {from} to {to}: {last}{advice}"))
+        let fault = Fault::new(side, format!("nix copy from {from} to {to}: {last}{advice}"));
+        Fault { connection, ..fault }
     }
 
     /// What to do where a host wants signatures that there are none of.
@@ -333,16 +323,11 @@ fn is_unsigned(text: &str) -> bool {
     text.contains("lacks a signature") || text.contains("lacks a valid signature")
 }
 
-fn not_connected(side: Side) -> impl Fn(Trouble) -> Fault {
-    move |trouble| Fault { side, cause: trouble.text, silent: trouble.silent }
-}
-
-/// The host that a fault says is lost.
-fn lost((from, to): Way, fault: &Fault) -> Option<(HostId, Trouble)> {
-    let host = match (fault.side, from) {
-        (Side::Destination, _) => to,
-        (Side::Source, Source::Host(from)) => from,
-        _ => return None,
-    };
-    fault.silent.then(|| (host, Trouble::silent(&fault.cause)))
+/// Which host a side of a transfer is; none for a substituter, or if that is not known.
+fn host_at((from, to): Way, side: Side) -> Option<HostId> {
+    match (side, from) {
+        (Side::Source, Source::Host(host)) => Some(host),
+        (Side::Destination, _) => Some(to),
+        (Side::Source | Side::Unknown, _) => None,
+    }
 }

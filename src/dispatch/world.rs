@@ -11,10 +11,12 @@ use crossbeam::channel::{Receiver, Sender, after, bounded, select, unbounded};
 
 use super::build::BuildContext;
 use super::gather::{self, Guest};
-use super::limits::Limits;
+use super::limits::{Limits, Progress};
+use super::retries::Retries;
 use super::session::Trouble;
 use super::slot::{Ended, Letter, Report, Shared, Task};
-use super::transfer::{Delivery, Stager};
+use super::stager::Stager;
+use super::transfer::Delivery;
 use crate::base::{Table, Time};
 use crate::drive::{Happening, World};
 use crate::fleet::HostId;
@@ -36,7 +38,6 @@ pub(super) struct HostHandle {
     pub connected: Vec<SlotId>,
     /// When its first slot was connected, since the run's epoch.
     pub answered: Option<Duration>,
-    pub failed: usize,
 }
 
 /// How far the connection to a host is.
@@ -61,7 +62,6 @@ const LETTERS: usize = 4096;
 struct Running {
     job: JobId,
     attempt: Attempt,
-    began: Duration,
 }
 
 /// Hosts, transfers and the user's signals.
@@ -84,6 +84,7 @@ pub struct RealWorld {
     /// When time is next told to pass.
     next_tick: Instant,
     running: BTreeMap<(HostId, SlotId), Running>,
+    retries: Retries,
     pending: std::collections::VecDeque<Happening>,
 }
 
@@ -126,6 +127,7 @@ impl RealWorld {
             eligible,
             next_tick: Instant::now() + TICK,
             running: BTreeMap::new(),
+            retries: Retries::default(),
             pending: std::collections::VecDeque::new(),
         }
     }
@@ -149,11 +151,26 @@ impl RealWorld {
         self.pending.push_back(Happening::Fact(event));
     }
 
+    /// That a host is lost has to be known before the transfers that failed, or it would be taken to lack
+    /// what it has.
+    fn take_delivery(&mut self, delivery: Delivery) {
+        self.stager.delivered(&delivery);
+        // Whether a host that builds is lost will be seen by its builds, unless it does not answer at all.
+        let builds = |host: HostId| self.running.keys().any(|(h, _)| *h == host);
+        let may = |host: HostId, trouble: &Trouble| {
+            self.hosts[host].state == HostState::Up && (trouble.silent || !builds(host))
+        };
+        if let Some((host, trouble)) = self.stager.lost_by(&delivery, may) {
+            self.lose(host, &trouble);
+        }
+        self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+    }
+
     fn take_letter(&mut self, Letter { host, slot, report }: Letter) {
         let current = self.hosts[host].epoch;
         match report {
             Report::Connected { epoch, at } if epoch == current => self.connected(host, slot, at),
-            Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, trouble),
+            Report::Failed { epoch, trouble } if epoch == current => self.connect_failed(host, slot, trouble),
             Report::Holds { epoch, paths } if epoch == current => self.announce(host, paths),
             Report::Fact(event) => self.fact(event),
             Report::Note(note) => self.pending.push_back(Happening::Note(note)),
@@ -185,6 +202,7 @@ impl RealWorld {
     }
 
     fn connected(&mut self, host: HostId, slot: SlotId, at: Duration) {
+        self.retries.connected(host, slot);
         match self.hosts[host].state {
             HostState::Connecting => {
                 let handle = &mut self.hosts[host];
@@ -209,17 +227,29 @@ impl RealWorld {
         }
     }
 
-    /// One slot that cannot connect is a warning while others can; the last one loses the host.
-    fn connect_failed(&mut self, host: HostId, trouble: Trouble) {
-        let handle = &mut self.hosts[host];
-        handle.failed += 1;
-        let all = handle.failed >= handle.slots.len();
+    /// One slot that cannot connect is a warning while others can, and tried again; the last one loses the
+    /// host.
+    fn connect_failed(&mut self, host: HostId, slot: SlotId, trouble: Trouble) {
+        let tries = self.retries.failed(host, slot, Instant::now(), trouble.passing);
+        let handle = &self.hosts[host];
+        let all = self.retries.away(host) >= handle.slots.len();
         match handle.state {
             HostState::Connecting if all || !trouble.passing => self.lose(host, &trouble),
-            HostState::Asking | HostState::Up => {
-                self.pending.push_back(Happening::Note(Note::Warning { text: trouble.text }));
+            // Once is often only sshd's limit on connections that have not logged in.
+            HostState::Asking | HostState::Up if tries == 2 || !trouble.passing => {
+                self.pending.push_back(Happening::Note(Note::Warning {
+                    text: format!("one of its slots cannot connect: {}", trouble.text),
+                }));
             }
-            HostState::Connecting | HostState::Down => {}
+            HostState::Connecting | HostState::Asking | HostState::Up | HostState::Down => {}
+        }
+    }
+
+    /// Tries the slots again whose wait is over.
+    fn retry_slots(&mut self) {
+        for (host, slot) in self.retries.due(Instant::now()) {
+            let handle = &self.hosts[host];
+            let _ = handle.slots[slot].tasks.send(Task::Connect { epoch: handle.epoch });
         }
     }
 
@@ -233,6 +263,7 @@ impl RealWorld {
             slot.shared.cut();
         }
         self.running.retain(|(h, _), _| *h != host);
+        self.retries.forget(host);
         self.stager.forget(host);
         let cause = trouble.text.clone();
         self.fact(match trouble.passing {
@@ -244,7 +275,6 @@ impl RealWorld {
     fn connect(&mut self, host: HostId) {
         let handle = &mut self.hosts[host];
         handle.state = HostState::Connecting;
-        handle.failed = 0;
         for (_, slot) in handle.slots.iter() {
             let _ = slot.tasks.send(Task::Connect { epoch: handle.epoch });
         }
@@ -256,11 +286,19 @@ impl RealWorld {
         let mut next: Option<Duration> = None;
         for ((host, slot), run) in &self.running {
             let shared = &self.hosts[*host].slots[*slot].shared;
-            let last = shared.last_activity().max(run.began);
-            if let Some(message) = self.limits.exceeded(now, run.began, last) {
-                shared.end(run.job, run.attempt, Ended::TimedOut(message));
-            } else {
-                next = next.into_iter().chain(self.limits.next_look(run.began, last)).min();
+            let (began, building) = match shared.progress() {
+                Progress::Asked(since) => (since, false),
+                Progress::Building(since) => (since, true),
+                Progress::Waiting(_) => continue,
+            };
+            let last = shared.last_activity().max(began);
+            match self.limits.exceeded(now, began, last) {
+                Some(message) if building => shared.end(run.job, run.attempt, Ended::TimedOut(message)),
+                Some(message) => {
+                    let message = format!("its Nix had not begun to build it: {message}");
+                    shared.end(run.job, run.attempt, Ended::NotBegun(message));
+                }
+                None => next = next.into_iter().chain(self.limits.next_look(began, last)).min(),
             }
         }
         next
@@ -309,14 +347,7 @@ impl RealWorld {
             }
             recv(self.deliveries) -> delivery => {
                 if let Ok(delivery) = delivery {
-                    self.stager.delivered(&delivery);
-                    // Before its transfers fail, or others would be ordered from or to it.
-                    for (host, trouble) in &delivery.lost {
-                        if self.hosts[*host].state == HostState::Up {
-                            self.lose(*host, trouble);
-                        }
-                    }
-                    self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+                    self.take_delivery(delivery);
                 }
             }
             recv(timeout) -> _ => {}
@@ -328,12 +359,13 @@ impl World for RealWorld {
     fn obey(&mut self, _at: Time, order: &Order) {
         match order {
             Order::Build { job, attempt, host, slot, cores, .. } => {
-                let run = Running { job: *job, attempt: *attempt, began: self.zero.elapsed() };
+                let run = Running { job: *job, attempt: *attempt };
                 self.running.insert((*host, *slot), run);
                 let context = Arc::clone(&self.context);
                 let slot = &self.hosts[*host].slots[*slot];
-                slot.shared.assign((*job, *attempt));
+                slot.shared.assign((*job, *attempt), self.zero.elapsed());
                 let _ = slot.tasks.send(Task::Build { job: *job, attempt: *attempt, cores: *cores, context });
+                self.stager.warm(*host);
             }
             Order::Stage { transfer, from, to, paths, .. } => {
                 self.stager.stage(*transfer, *from, *to, paths.clone());
@@ -357,6 +389,7 @@ impl World for RealWorld {
                 self.fact(Event::FleetReady);
                 continue;
             }
+            self.retry_slots();
             let look = self.enforce_limits().map(|d| self.zero + d);
             // Looked at first: a build that never stops talking must not stop the clock.
             let now = Instant::now();
@@ -367,7 +400,7 @@ impl World for RealWorld {
                 self.next_tick = now + TICK;
                 return (self.now(), Happening::Tick);
             }
-            let times = [deadline, look, gather_until];
+            let times = [deadline, look, gather_until, self.retries.next()];
             let until = times.into_iter().flatten().fold(self.next_tick, Instant::min);
             self.wait(until);
         }

@@ -32,7 +32,7 @@ impl Scheduler {
                 self.demand_changed = true;
             }
             Event::Staged { transfer, bytes, took } => self.staged(*transfer, *bytes, *took),
-            Event::StageFailed { transfer, side, cause } => self.stage_failed(*transfer, *side, cause),
+            Event::StageFailed { transfer, side, cause } => self.stage_failed(at, *transfer, *side, cause),
             Event::Started { job, attempt } => self.started(at, *job, *attempt),
             Event::Finished { job, attempt, outcome } => self.finished(*job, *attempt, outcome, out),
             Event::Interrupted => self.stop(out),
@@ -206,16 +206,14 @@ impl Scheduler {
         }
     }
 
-    /// Skips what can no longer be built without `job`.
+    /// Skips what can no longer be built without `job`. What nobody needs is not missed by anybody: should
+    /// it be needed again, it is skipped then.
     pub(super) fn skip_dependents(&mut self, job: JobId, because: JobId) {
         let mut stack = vec![job];
         while let Some(bad) = stack.pop() {
             for i in 0..self.jobs.dependents(bad).len() {
                 let dependent = self.jobs.dependents(bad)[i];
-                if matches!(
-                    self.jobs.state(dependent),
-                    JobState::Waiting | JobState::Ready | JobState::Unneeded
-                ) {
+                if matches!(self.jobs.state(dependent), JobState::Waiting | JobState::Ready) {
                     self.jobs.set(dependent, JobState::Skipped(because));
                     stack.push(dependent);
                 }
@@ -252,24 +250,34 @@ impl Scheduler {
         }
     }
 
-    fn stage_failed(&mut self, id: TransferId, side: Side, cause: &str) {
+    fn stage_failed(&mut self, at: Time, id: TransferId, side: Side, cause: &str) {
         let Some(transfer) = self.stores.end(id) else { return };
-        if let (Side::Source, Source::Host(from)) = (side, transfer.from) {
-            for &path in &transfer.paths {
-                self.not_there(from, path);
+        for &path in &transfer.paths {
+            self.doubt_source(&transfer, path, side);
+            if transfer.to == HostId::HOME {
+                self.not_home(at, path);
             }
         }
         self.unlucky.extend(&transfer.paths);
-        if transfer.to == HostId::HOME {
-            for path in &transfer.paths {
-                self.home_failures[path.0 as usize] += 1;
-            }
-        }
         for (host, job) in self.waiting_for(&transfer) {
             self.tries[job].next += 1;
             self.retry(job, host, cause);
         }
         self.demand_changed = true;
+    }
+
+    /// Where a path did not come from is not asked for it again: if it does not have it, or if nobody knows
+    /// who is to blame and somebody else has it.
+    fn doubt_source(&mut self, failed: &Transfer, path: PathId, side: Side) {
+        let Source::Host(from) = failed.from else { return };
+        let doubted = match side {
+            Side::Source => true,
+            Side::Unknown => from != HostId::HOME && self.stores.is_elsewhere(path, from, failed.to),
+            Side::Destination => false,
+        };
+        if doubted {
+            self.not_there(from, path);
+        }
     }
 
     /// The seated jobs that wait for what a transfer did not bring: those at its destination, and those

@@ -116,6 +116,8 @@ pub struct Scheduler {
     home_changed: bool,
     /// Vain tries to bring each wanted path home.
     home_failures: Vec<u32>,
+    /// When to try those again that did not come.
+    home_retry: BTreeMap<PathId, Time>,
     /// Paths that a transfer failed to bring somewhere: not sent ahead any more.
     unlucky: BTreeSet<PathId>,
     endings: Vec<(JobId, Ending)>,
@@ -186,6 +188,7 @@ impl Scheduler {
             sent_ahead: Table::filled(jobs, None),
             tries: Table::filled(jobs, Tries::default()),
             home_failures: vec![0; work.paths.len()],
+            home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),
             only: confined(&hosts, policy.confine),
             eligible: shared(eligible),
@@ -238,8 +241,9 @@ impl Scheduler {
                 self.stage_seated(out);
                 self.start_complete(at, out);
                 self.place(at, out);
-                if std::mem::take(&mut self.home_changed) {
-                    self.bring_home(out);
+                let due = self.home_retry.values().any(|&retry| retry <= at);
+                if std::mem::take(&mut self.home_changed) || due {
+                    self.bring_home(at, out);
                 }
             }
             // An input that turns out to be gone changes what is needed, and no event may ever follow.
@@ -255,7 +259,8 @@ impl Scheduler {
             return None;
         }
         let polls = self.policy.poll > Span::ZERO && self.jobs.ready_count() > 0;
-        let waits = [self.hosts.next_retry(), polls.then_some(self.next_poll), self.patience_ends];
+        let home = self.home_retry.values().copied().min();
+        let waits = [self.hosts.next_retry(), polls.then_some(self.next_poll), self.patience_ends, home];
         waits.into_iter().flatten().min()
     }
 

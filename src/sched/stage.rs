@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::Id;
+use crate::base::{Id, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Origin, PathId};
 use crate::run::{Order, Source};
@@ -10,8 +10,9 @@ use crate::run::{Order, Source};
 use super::Scheduler;
 use super::state::JobState;
 
-/// How often bringing a result home may fail.
-const HOME_TRIES: u32 = 3;
+/// How often bringing a result home may fail. It may be all there is to show for hours of building, and
+/// with a wait that doubles each time these tries take a quarter of a minute.
+const HOME_TRIES: u32 = 5;
 
 impl Scheduler {
     /// Sends each job that has a slot what it lacks there; builds it once it lacks nothing.
@@ -95,10 +96,20 @@ impl Scheduler {
         let _ = self.request(host, lacking, Some(job), out);
     }
 
+    /// A path was to come here and did not: it is fetched again after a wait.
+    pub(super) fn not_home(&mut self, at: Time, path: PathId) {
+        let failures = &mut self.home_failures[path.index()];
+        let wait = self.policy.first_retry.scale(f64::from(1u32 << (*failures).min(16)));
+        *failures += 1;
+        self.home_retry.insert(path, at + wait.min(self.policy.last_retry));
+    }
+
     /// Fetches what was asked for as soon as it exists.
-    pub(super) fn bring_home(&mut self, out: &mut Vec<Order>) {
+    pub(super) fn bring_home(&mut self, at: Time, out: &mut Vec<Order>) {
+        self.home_retry.retain(|_, retry| *retry > at);
         let ready: Vec<PathId> = self
             .unmet_wants()
+            .filter(|p| !self.home_retry.contains_key(p))
             .filter(|&p| !self.stores.is_arriving(HostId::HOME, p))
             .filter(|&p| self.home_failures[p.index()] < HOME_TRIES)
             .filter(|&p| self.stores.source(&self.hosts.spec, HostId::HOME, p).is_some())

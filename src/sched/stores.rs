@@ -132,6 +132,12 @@ impl Stores {
         self.substitutable[path] || self.holders[path].iter().any(|&h| self.reachable[h])
     }
 
+    /// Whether another host than these two has the path, or a substituter.
+    pub fn is_elsewhere(&self, path: PathId, from: HostId, to: HostId) -> bool {
+        let others = self.held.ids().filter(|&h| h != from && h != to);
+        self.substitutable[path] || others.into_iter().any(|h| self.reachable[h] && self.holds(h, path))
+    }
+
     /// Whether the path is on its way to the host.
     pub fn is_arriving(&self, host: HostId, path: PathId) -> bool {
         self.arriving[host].contains_key(&path)

@@ -17,13 +17,13 @@ pub struct Lab {
     pub port: u16,
 }
 
-/// A running sshd, or `None` with a line that says why the test does not run.
+/// A running sshd, or `None` where there is none to run: the test is then skipped.
 pub fn lab(sshd_extra: &str) -> Option<Lab> {
     let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd", "/run/current-system/sw/bin/sshd"]
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(sshd) = sshd else {
-        eprintln!("SKIPPED: no sshd here (Debian: apt-get install openssh-server)");
+        crate::skipped::skip("no sshd here (Debian: apt-get install openssh-server)");
         return None;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod lab;
+#[path = "../common/skipped.rs"]
+mod skipped;
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
@@ -313,10 +315,11 @@ fn a_master_is_shared_and_ends() {
     assert!(matches!(error, LinkError::Authentication { .. }), "{error}");
 }
 
+/// If not, the test is skipped.
 fn have_nix() -> bool {
     let have = Command::new("nix-daemon").arg("--version").output().is_ok();
     if !have {
-        eprintln!("SKIPPED: no nix-daemon here");
+        skipped::skip("no nix-daemon here");
     }
     have
 }

@@ -18,8 +18,14 @@ use super::{End, Ending, Interrupt, STDERR_KEPT, Stream, silence};
 
 /// How long a child that was asked to end gets before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often it is looked at meanwhile; there is no portable waiting with a timeout.
+/// How often it is looked at meanwhile, at first and at last; there is no portable waiting with a
+/// timeout. Most children end within a millisecond, and a run ends as many as it has connections.
+const LOOK_FIRST: Duration = Duration::from_micros(250);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Bytes of a pipe to or from a child, where that can be chosen.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PIPE: usize = 256 << 10;
 
 /// The last of a command's stderr. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +85,7 @@ impl Shared {
     }
 
     pub(super) fn wait_until(&self, deadline: Instant) -> Option<ExitStatus> {
+        let mut pause = LOOK_FIRST;
         loop {
             if let Ok(Some(status)) = self.child().try_wait() {
                 return Some(status);
@@ -86,7 +93,8 @@ impl Shared {
             if Instant::now() >= deadline {
                 return None;
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LOOK_EVERY);
         }
     }
 
@@ -141,6 +149,8 @@ pub(super) fn spawn(command: &mut Command, kind: Kind) -> io::Result<ChildStream
     let started = tail.collect(stderr).and_then(|ended| {
         rustix::io::ioctl_fionbio(&stdin, true)?;
         rustix::io::ioctl_fionbio(&stdout, true)?;
+        enlarge(&stdin);
+        enlarge(&stdout);
         Ok(ended)
     });
     let stderr_ended = started.inspect_err(|_| child.end())?;
@@ -156,6 +166,17 @@ pub(super) fn spawn(command: &mut Command, kind: Kind) -> io::Result<ChildStream
         kind,
         patience: None,
     })
+}
+
+/// Whole NARs pass through: the larger the pipe, the less often both sides wake each other. Well below the
+/// most that a user may have (64 MiB over all pipes, after which new ones are tiny).
+fn enlarge(pipe: impl AsFd) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, PIPE) {
+        tracing::debug!(%error, "a pipe keeps its size");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = pipe;
 }
 
 impl ChildStream {

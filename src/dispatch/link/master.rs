@@ -136,12 +136,17 @@ impl Master {
 
     /// Ends the connection, and with it what goes over it.
     pub fn close(self) {}
+
+    /// Begins to end the connection, and with it what goes over it; dropping it waits for that.
+    pub fn begin_close(&mut self) {
+        // The end of its stdin makes the guard end ssh, and then itself.
+        self.stdin = None;
+    }
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
-        // The end of its stdin makes the guard end ssh, and then itself.
-        self.stdin = None;
+        self.begin_close();
         if self.guard.wait_until(Instant::now() + LAST_WORDS).is_none() {
             self.guard.end();
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempPath;
 
 use super::child::{self, Kind};
+use super::cipher;
 use super::error::of_ssh_stderr;
 use super::resolve::target_args;
 use super::{LAST_WORDS, Link, LinkError, Resolved, Stream as _};
@@ -38,6 +39,10 @@ pub(super) fn arguments(host: &Resolved, timeout: Duration) -> Result<Arguments,
         "ClearAllForwardings=yes",
     ]);
     args.extend(options(&[&format!("ConnectTimeout={}", timeout.as_secs().max(1))]));
+    // What ssh -G says is what these arguments come to, so this changes the order only.
+    if let Some(ciphers) = host.config().get("ciphers").and_then(cipher::reordered) {
+        args.extend(options(&[&format!("Ciphers={ciphers}")]));
+    }
     if let Some(path) = &known_hosts {
         args.extend(pinned_options(&path.display().to_string()));
     }

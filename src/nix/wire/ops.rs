@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::client::{Client, send};
 use super::codec::Encoder;
-use super::error::WireError;
+use super::error::{Fault, WireError};
 use super::frames::{self, LogMessage};
 use super::nar;
 use super::result::BuildResult;
@@ -106,6 +106,37 @@ impl<S: Read + Write> Client<S> {
         let mut request = request(Op::AddTempRoot);
         request.string(path);
         self.call("adding a temporary root", request, &mut silent, |input| input.u64().map(|_| ()))
+    }
+
+    /// As [`Self::add_temp_root`] for many paths, without a round trip for each.
+    ///
+    /// # Errors
+    /// As there; after the daemon's refusal of one, the others are kept nevertheless.
+    pub fn add_temp_roots(&mut self, paths: &[&str]) -> Result<(), WireError> {
+        /// Requests before their answers are read: few enough that both fit any buffer on the way.
+        const AHEAD: usize = 64;
+        for some in paths.chunks(AHEAD) {
+            let mut requests = Encoder::default();
+            for path in some {
+                requests.u64(Op::AddTempRoot as u64).string(path);
+            }
+            let refused = self.guarded("adding temporary roots", |client| {
+                send(&mut client.input, &requests.finish())?;
+                let mut refused = None;
+                for _ in some {
+                    let answer = frames::until_done(&mut client.input, &mut silent);
+                    match answer.and_then(|()| client.input.u64().map(|_| ())) {
+                        Err(Fault::Remote(error)) => refused = refused.or(Some(error)),
+                        other => other?,
+                    }
+                }
+                Ok(refused)
+            })?;
+            if let Some(error) = refused {
+                return Err(WireError::Remote(error));
+            }
+        }
+        Ok(())
     }
 
     /// Registers the symbolic link at `link` (an absolute path), which leads into the store, as a root

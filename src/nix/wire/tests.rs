@@ -293,6 +293,22 @@ fn a_refusal_is_no_end_and_nonsense_is() {
     assert_eq!(client.get_ref().sent.len(), sent, "nothing more is sent");
 }
 
+#[test]
+fn every_answer_is_read_when_one_of_many_is_a_refusal() {
+    let mut answer = Encoder::default();
+    answer.u64(LAST).u64(1);
+    put_error(&mut answer, "no\n");
+    answer.u64(LAST).u64(1).u64(LAST).u64(1);
+    let mut client = client(35, &answer);
+    let error = client.add_temp_roots(&["/s/a", "/s/b", "/s/c"]).unwrap_err();
+    assert_eq!(error.to_string(), "no");
+    client.add_temp_root("/s/d").unwrap();
+    let mut sent = Decoder::new(io::Cursor::new(client.into_inner().sent[32..].to_vec()));
+    for path in ["/s/a", "/s/b", "/s/c", "/s/d"] {
+        assert_eq!((sent.u64().unwrap(), sent.text("").unwrap().as_str()), (11, path));
+    }
+}
+
 /// Runs one operation of each kind against whatever the daemon says.
 fn run_op(client: &mut Client<Script>, op: u8) -> Result<(), WireError> {
     let targets = ["/s/a.drv!out".to_owned()];
