@@ -4,6 +4,7 @@
 
 mod build;
 mod crew;
+mod drains;
 mod evaluate;
 mod gather;
 mod joblog;
@@ -16,6 +17,7 @@ mod mux;
 mod nix_cli;
 mod nix_copy;
 mod patience;
+mod percent;
 mod porters;
 mod retries;
 mod roots;

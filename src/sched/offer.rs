@@ -35,8 +35,8 @@ impl Scheduler {
     pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
         let hosts = self.eligible[job].clone();
         let spared = !self.tries[job].avoid.is_empty()
-            && hosts.iter().any(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
-        let usable = |only: &HostId| self.hosts.is_up(*only) && !self.tries[job].avoid.contains(only);
+            && hosts.iter().any(|&h| self.hosts.takes_jobs(h) && !self.tries[job].avoid.contains(&h));
+        let usable = |only: &HostId| self.hosts.takes_jobs(*only) && !self.tries[job].avoid.contains(only);
         let only = self.only.filter(|only| usable(only) && hosts.contains(only));
         let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
         let mut must_move = true;
@@ -101,7 +101,8 @@ impl Scheduler {
             Choice::Planned => {
                 let planned = self.plan.get(job).copied().flatten();
                 // A plan has no answer to a host that is lost or failed the job.
-                let holds = planned.filter(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
+                let holds =
+                    planned.filter(|&h| self.hosts.takes_jobs(h) && !self.tries[job].avoid.contains(&h));
                 (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
             }
         }

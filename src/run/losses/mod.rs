@@ -171,7 +171,10 @@ impl LossMeter {
                 let Some(closed) = self.slots.close(at, (*job, *attempt)) else { return };
                 self.settle(closed, outcome);
             }
-            Event::DeadlineReached | Event::Interrupted => {}
+            Event::HostDrained { .. }
+            | Event::Progress { .. }
+            | Event::DeadlineReached
+            | Event::Interrupted => {}
         }
     }
 
