@@ -105,6 +105,7 @@ impl Scheduler {
             self.factors = factors.to_vec();
             self.estimates = self.work.jobs.ids().map(|job| self.live.cost(job)).collect();
             self.rank();
+            self.lacks.reorder();
             self.forecasts.touch_all();
         }
     }
@@ -115,6 +116,7 @@ impl Scheduler {
             let now = |i: usize| self.configured[host][i] / factor;
             if row.iter().enumerate().any(|(i, &pace)| differs(now(i), pace)) {
                 (0..row.len()).for_each(|i| row[i] = now(i));
+                self.lacks.reorder();
                 self.forecasts.touch(host);
             }
         }

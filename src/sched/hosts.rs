@@ -32,6 +32,8 @@ pub(super) struct HostState {
     pub tries: u32,
     /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
     drained: Option<String>,
+    /// The bandwidth that estimates rest on.
+    pub bandwidth: u64,
 }
 
 /// All hosts of the run.
@@ -46,11 +48,12 @@ impl Hosts {
         let state = spec
             .rows()
             .iter()
-            .map(|_| HostState {
+            .map(|host| HostState {
                 health: Health::Connecting,
                 slots: BTreeSet::new(),
                 tries: 0,
                 drained: None,
+                bandwidth: host.link.bandwidth,
             })
             .collect();
         Self { spec, state }
@@ -162,7 +165,7 @@ impl Hosts {
 
     /// Takes in how fast a link really was: a mean in which the newest transfer counts for 0.3. What is
     /// too small to say anything about bandwidth is passed over, and so is this machine's own link. True
-    /// if the link is now taken for another than it was.
+    /// if the link has changed by more than half since that was last said.
     pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> bool {
         const TELLING: u64 = 1 << 20;
         const WEIGHT: f64 = 0.3;
@@ -173,8 +176,12 @@ impl Hosts {
         let rate = bytes as f64 / took.as_secs_f64();
         let mean = (link.bandwidth as f64).ln() * (1.0 - WEIGHT) + rate.ln() * WEIGHT;
         // Whole kilobytes, so that last digits of a logarithm never decide.
-        let before =
-            std::mem::replace(&mut link.bandwidth, ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64);
-        link.bandwidth != before
+        link.bandwidth = ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64;
+        let (now, known) = (link.bandwidth, &mut self.state[host].bandwidth);
+        let telling = now.abs_diff(*known) > *known / 2;
+        if telling {
+            *known = now;
+        }
+        telling
     }
 }

@@ -1,5 +1,8 @@
-//! How long it would take to bring a job's missing inputs to each host: worked out once, and anew only
-//! where a path came or went.
+//! How soon each host could have a ready job done if it had nothing else to do: worked out once, and anew
+//! only where a path came or went or an estimate changed.
+//!
+//! With its hosts in this order, a job need not ask all of them for the best: none further down can beat
+//! one that is sooner done than it would be without waiting.
 
 use crate::base::{Id, Span, Table};
 use crate::fleet::HostId;
@@ -8,16 +11,37 @@ use crate::graph::{JobId, PathId, Workload};
 /// Not worked out yet, or no longer true.
 const UNKNOWN: Span = Span(u64::MAX);
 
+/// A host for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Prospect {
+    /// Transfer and work, without any wait: what an offer cannot be below.
+    pub least: Span,
+    /// Until the job's inputs are there.
+    pub transfer: Span,
+    pub host: HostId,
+}
+
+/// What is known of one job.
+#[derive(Clone, Debug)]
+struct Row {
+    transfer: Box<[Span]>,
+    /// Its hosts, best first; empty if that has to be worked out.
+    order: Vec<Prospect>,
+    /// The estimates that `order` rests on.
+    epoch: u32,
+}
+
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source does not count before
 /// something changes at the destination.
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
-    rows: Table<JobId, Option<Box<[Span]>>>,
+    rows: Table<JobId, Option<Box<Row>>>,
     /// The jobs that read each path.
     readers: Table<PathId, Vec<JobId>>,
     hosts: usize,
-    /// Jobs that have a row.
+    /// Jobs that have a row, and some that had.
     known: Vec<JobId>,
+    epoch: u32,
 }
 
 impl Lacks {
@@ -28,12 +52,12 @@ impl Lacks {
                 readers[path].push(id);
             }
         }
-        Self { rows: Table::filled(work.jobs.len(), None), readers, hosts, known: Vec::new() }
+        Self { rows: Table::filled(work.jobs.len(), None), readers, hosts, known: Vec::new(), epoch: 0 }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
     pub fn get(&self, host: HostId, job: JobId) -> Option<Span> {
-        let span = self.rows[job].as_ref()?[host.index()];
+        let span = self.rows[job].as_ref()?.transfer[host.index()];
         (span != UNKNOWN).then_some(span)
     }
 
@@ -42,15 +66,36 @@ impl Lacks {
         if self.rows[job].is_none() {
             self.known.push(job);
         }
-        self.rows[job].get_or_insert_with(|| vec![UNKNOWN; self.hosts].into_boxed_slice())[host.index()] =
-            span;
+        let empty = || Row { transfer: vec![UNKNOWN; self.hosts].into(), order: Vec::new(), epoch: 0 };
+        self.rows[job].get_or_insert_with(|| Box::new(empty())).transfer[host.index()] = span;
+    }
+
+    /// A job's hosts, best first, as far as they are known to be so.
+    pub fn order(&self, job: JobId) -> Option<&[Prospect]> {
+        let row = self.rows[job].as_ref()?;
+        (row.epoch == self.epoch && !row.order.is_empty()).then_some(&row.order)
+    }
+
+    /// Keeps a job's hosts, whose transfer times were all set.
+    pub fn set_order(&mut self, job: JobId, mut order: Vec<Prospect>) {
+        order.sort_unstable();
+        if let Some(row) = &mut self.rows[job] {
+            row.order = order;
+            row.epoch = self.epoch;
+        }
+    }
+
+    /// Estimates of work have changed.
+    pub fn reorder(&mut self) {
+        self.epoch += 1;
     }
 
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
         for &job in &self.readers[path] {
             if let Some(row) = &mut self.rows[job] {
-                row[host.index()] = UNKNOWN;
+                row.transfer[host.index()] = UNKNOWN;
+                row.order.clear();
             }
         }
     }
@@ -59,7 +104,8 @@ impl Lacks {
     pub fn forget_host(&mut self, host: HostId) {
         for &job in &self.known {
             if let Some(row) = &mut self.rows[job] {
-                row[host.index()] = UNKNOWN;
+                row.transfer[host.index()] = UNKNOWN;
+                row.order.clear();
             }
         }
     }
@@ -67,9 +113,10 @@ impl Lacks {
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
         self.rows[job] = None;
-        // Cleaned now and then, so that the list stays as short as the rows are few.
+        // Cleaned now and then, so that the list stays about as short as the rows are few.
         if self.known.len() > 1024 && self.known.len().is_power_of_two() {
             self.known.retain(|&job| self.rows[job].is_some());
+            self.known.dedup();
         }
     }
 }

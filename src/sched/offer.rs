@@ -6,6 +6,7 @@ use crate::graph::JobId;
 use crate::run::Expectation;
 
 use super::Scheduler;
+use super::lacks::Prospect;
 use super::policy::Choice;
 
 /// What a job would meet on one host.
@@ -33,19 +34,25 @@ impl Offer {
 impl Scheduler {
     /// The best offer that a job has by the policy; `None` if no host can take it now or later.
     pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
-        let hosts = self.eligible[job].clone();
+        self.order_hosts(job);
+        let avoid = |host: HostId| self.tries[job].avoid.contains(&host);
         let spared = !self.tries[job].avoid.is_empty()
-            && hosts.iter().any(|&h| self.hosts.takes_jobs(h) && !self.tries[job].avoid.contains(&h));
-        let usable = |only: &HostId| self.hosts.takes_jobs(*only) && !self.tries[job].avoid.contains(only);
-        let only = self.only.filter(|only| usable(only) && hosts.contains(only));
+            && self.eligible[job].iter().any(|&h| self.hosts.takes_jobs(h) && !avoid(h));
+        let usable = |only: &HostId| self.hosts.takes_jobs(*only) && !avoid(*only);
+        let only = self.only.filter(|only| usable(only) && self.eligible[job].contains(only));
+        let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
         let mut must_move = true;
-        for &host in hosts.iter() {
-            if only.is_some_and(|only| only != host) || spared && self.tries[job].avoid.contains(&host) {
+        let prospects = self.lacks.order(job).unwrap_or_default();
+        for &Prospect { least, transfer, host } in prospects {
+            must_move &= transfer > Span::ZERO;
+            if early && second.is_some_and(|s| s.key() <= (at + least, transfer, host)) {
+                break;
+            }
+            if only.is_some_and(|only| only != host) || spared && avoid(host) {
                 continue;
             }
-            let Some(mut offer) = self.offer(at, job, host) else { continue };
-            must_move &= offer.expect.transfer > Span::ZERO;
+            let Some(mut offer) = self.offer_with(at, job, host, transfer) else { continue };
             match self.score(job, &offer) {
                 Some(score) => offer.score = score,
                 None => continue,
@@ -63,13 +70,34 @@ impl Scheduler {
         })
     }
 
+    /// Brings a job's hosts into the order in which they would have it done with nothing else to do.
+    fn order_hosts(&mut self, job: JobId) {
+        if self.lacks.order(job).is_some() {
+            return;
+        }
+        let hosts = self.eligible[job].clone();
+        let mut order = Vec::with_capacity(hosts.len());
+        for &host in hosts.iter() {
+            let transfer = self.transfer(host, job);
+            let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
+            // With all of its cores, as nothing is sooner.
+            let all = self.hosts.spec[host].cores;
+            order.push(Prospect { least: counted + self.work_time(job, host, all), transfer, host });
+        }
+        self.lacks.set_order(job, order);
+    }
+
     /// What a job would meet on a host; `None` while the host is away or kept for another job.
     pub(super) fn offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
+        let transfer = self.transfer(host, job);
+        self.offer_with(at, job, host, transfer)
+    }
+
+    fn offer_with(&self, at: Time, job: JobId, host: HostId, transfer: Span) -> Option<Offer> {
         let outlook = self.forecasts.of(host);
         let available = outlook.available(at)?;
         let free = !outlook.free.is_empty();
         let cores = self.cores_for(job, host);
-        let transfer = self.transfer(host, job);
         let work = self.work_time(job, host, cores);
         // Inputs travel while the slot is still busy.
         let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };

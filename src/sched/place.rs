@@ -105,11 +105,12 @@ impl Scheduler {
                 }
             }
         }
+        let mut ahead = self.may_send_ahead();
         for &job in group {
             if self.jobs.state(job) != JobState::Ready || self.is_held_back(job) {
                 continue;
             }
-            if *free == 0 && !self.may_send_ahead() {
+            if *free == 0 && !ahead {
                 break;
             }
             let Some(offer) = self.best_offer(at, job) else { continue };
@@ -120,10 +121,14 @@ impl Scheduler {
                 *free -= 1;
             } else {
                 self.forecasts.charge(offer.host, offer.finish);
+                let (charged, limit) =
+                    (self.forecasts.of(offer.host).charged, self.prefetch_limit(offer.host));
                 // Sending ahead what may yet be built next to its inputs would be a waste more often than not.
-                if offer.must_move && self.forecasts.of(offer.host).charged <= self.prefetch_limit(offer.host)
-                {
+                if offer.must_move && charged <= limit {
                     self.prefetch(offer.host, job, out);
+                }
+                if charged == limit {
+                    ahead = self.may_send_ahead();
                 }
             }
         }

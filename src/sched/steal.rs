@@ -50,6 +50,7 @@ impl Scheduler {
             .filter(|&job| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job))
             .collect();
         let patience = self.patience(&window);
+        let mut best: Option<Vec<(JobId, Time)>> = None;
         for host in self.hosts.spec.ids() {
             let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
             if !idle || window.is_empty() {
@@ -59,38 +60,42 @@ impl Scheduler {
             let since = *self.idle_since[host].get_or_insert(at);
             if at < since + patience {
                 self.patience_ends = self.patience_ends.into_iter().chain([since + patience]).min();
-            } else if let Some((job, offer)) = self.least_loss(at, host, &window, margin) {
+                continue;
+            }
+            let best = best.get_or_insert_with(|| self.finishes(at, &window));
+            if let Some((row, offer)) = self.least_loss(at, host, best, margin) {
+                let (job, _) = best.swap_remove(row);
                 self.idle_since[host] = None;
                 self.bind(at, job, offer, out);
             }
         }
     }
 
-    /// The job that would lose least by going to `host` now.
+    /// When each job would be done where that is soonest.
+    fn finishes(&mut self, at: Time, window: &[JobId]) -> Vec<(JobId, Time)> {
+        window.iter().filter_map(|&job| Some((job, self.best_offer(at, job)?.finish))).collect()
+    }
+
+    /// The job that would lose least by going to `host` now, by its row.
     fn least_loss(
         &mut self,
         at: Time,
         host: HostId,
-        window: &[JobId],
+        best: &[(JobId, Time)],
         margin: f64,
-    ) -> Option<(JobId, Offer)> {
-        let mut least: Option<(Span, JobId, Offer)> = None;
-        for &job in window {
-            if self.jobs.state(job) != JobState::Ready
-                || self.is_held_back(job)
-                || !self.eligible[job].contains(&host)
-            {
+    ) -> Option<(usize, Offer)> {
+        let mut least: Option<(Span, usize, Offer)> = None;
+        for (row, &(job, elsewhere)) in best.iter().enumerate() {
+            if !self.eligible[job].contains(&host) || self.is_held_back(job) {
                 continue;
             }
-            let (Some(here), Some(best)) = (self.offer(at, job, host), self.best_offer(at, job)) else {
-                continue;
-            };
-            let loss = here.finish.since(best.finish);
+            let Some(here) = self.offer(at, job, host) else { continue };
+            let loss = here.finish.since(elsewhere);
             if loss <= here.expect.work.scale(margin) && least.as_ref().is_none_or(|(l, ..)| loss < *l) {
-                least = Some((loss, job, here));
+                least = Some((loss, row, here));
             }
         }
-        least.map(|(_, job, offer)| (job, offer))
+        least.map(|(_, row, offer)| (row, offer))
     }
 
     fn patience(&self, window: &[JobId]) -> Span {

@@ -3,12 +3,15 @@
 //! Every store is closed under references, so a host that holds a path holds its closure too. A lost
 //! host keeps what it has: it counts again when it is back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::base::{Id, Span, Table};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Origin, PathId, Workload};
 use crate::run::{Made, Source, TransferId};
+
+/// So many places to get a path from are looked at: one of them is good enough.
+const ENOUGH: usize = 8;
 
 /// A transfer under way.
 #[derive(Clone, Debug)]
@@ -156,30 +159,45 @@ impl Stores {
         if lacking.is_empty() {
             return Span::ZERO;
         }
-        let (mut bytes_in, mut by_source) = (0u64, BTreeMap::<HostId, u64>::new());
-        let mut seen: BTreeSet<PathId> = lacking.iter().copied().collect();
-        while let Some(path) = lacking.pop() {
-            let size = if self.is_arriving(to, path) { self.size[path] / 2 } else { self.size[path] };
+        let arriving = &self.arriving[to];
+        let (mut bytes_in, mut from) = (0u64, Vec::<(HostId, u64)>::new());
+        // Few paths have references that are not inputs too, so looking through a list is quickest.
+        let mut seen = 0;
+        while let Some(&path) = lacking.get(seen) {
+            seen += 1;
+            let half = !arriving.is_empty() && arriving.contains_key(&path);
+            let size = if half { self.size[path] / 2 } else { self.size[path] };
             bytes_in = bytes_in.saturating_add(size);
-            if let Some(Source::Host(from)) = self.source(hosts, to, path) {
-                *by_source.entry(from).or_default() += size;
+            if let Some(Source::Host(host)) = self.source(hosts, to, path) {
+                match from.iter_mut().find(|(h, _)| *h == host) {
+                    Some((_, bytes)) => *bytes += size,
+                    None => from.push((host, size)),
+                }
             }
-            lacking.extend(self.refs[path].iter().filter(|&&p| !self.holds(to, p) && seen.insert(p)));
+            for &p in &self.refs[path] {
+                if !self.holds(to, p) && !lacking.contains(&p) {
+                    lacking.push(p);
+                }
+            }
         }
         // Bytes from another builder pass through here without a stop: the slower of its links counts.
-        let slowest = by_source.iter().map(|(&from, &bytes)| hosts[from].link.time(bytes)).max();
+        let slowest = from.into_iter().map(|(host, bytes)| hosts[host].link.time(bytes)).max();
         overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest.unwrap_or_default())
     }
 
-    /// The cheapest place to get a path to `to` from: this machine, then the reachable holder with the
-    /// fastest link, then a substituter. `None` if nobody has it.
+    /// The cheapest place to get a path to `to` from: this machine, then of some reachable holders the one
+    /// with the fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
-        let size = self.size[path];
-        let holder = self.holders[path]
-            .iter()
-            .copied()
-            .filter(|&h| h != to && self.reachable[h])
-            .min_by_key(|&h| (hosts[h].link.time(size), h));
+        // A link that costs nothing has bandwidth 0.
+        let cost = |h: HostId| {
+            let link = hosts[h].link;
+            (link.bandwidth != 0, std::cmp::Reverse(link.bandwidth), link.latency, h)
+        };
+        let others = || self.holders[path].iter().copied().filter(|&h| h != to && self.reachable[h]);
+        let holder = match others().next() {
+            Some(HostId::HOME) => Some(HostId::HOME),
+            _ => others().take(ENOUGH).min_by_key(|&h| cost(h)),
+        };
         match holder {
             Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
             Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
