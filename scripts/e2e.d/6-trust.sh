@@ -61,7 +61,8 @@ check_untrusted_at_home() {
     expect_not err '^(building|built) '
     run_as_guest hosts check --builders @/shared/machines
     expect_status 1
-    expect out '^local: ok, .*does not trust this user.*extra-trusted-users = guest'
+    expect out '^local: ok, .*does not trust this user'
+    expect out '^no host but local can be used: .*extra-trusted-users = guest'
     expect out '^[a-z@]*builder1: ok'
     # With that remedy it goes.
     on_host home sh -c 'echo "extra-trusted-users = guest" >>/etc/nix/nix.conf'
