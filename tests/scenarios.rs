@@ -209,6 +209,12 @@ impl Stage {
             }
             [host, "is", "lost"] => Event::HostLost { host: self.host(host), cause: cause() },
             [host, "is", "refused"] => Event::HostRefused { host: self.host(host), cause: cause() },
+            [host, "is", "full"] => Event::HostDrained { host: self.host(host), cause: cause() },
+            [job, "says", percent] => {
+                let percent: u16 = percent.strip_suffix('%').unwrap().parse().unwrap();
+                let job = self.job(job);
+                Event::Progress { job, attempt: self.attempts[&job].0, permille: percent * 10 }
+            }
             ["fleet", "ready"] => Event::FleetReady,
             ["deadline"] => Event::DeadlineReached,
             ["interrupted"] => Event::Interrupted,

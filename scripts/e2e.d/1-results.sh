@@ -2,6 +2,22 @@
 # shellcheck disable=SC2154  # run-one sets the variables
 # What a run that goes well leaves: links, paths, JSON. Sourced by run-one.
 
+# What builds say of their progress is in the run log, whichever Nix they run under.
+check_progress_is_recorded() {
+    local host what salt=$salt
+    for host in builder1 builder2; do
+        machines single "$host"
+        salt+=-$host
+        for what in counting downloading; do
+            rm -rf state
+            with_builders single build "$what" --not-on local --no-link
+            expect_status 0
+            cat state/drvdispatch/runs/*.jsonl >log
+            expect log '"event":"progress".*"permille":[1-9]'
+        done
+    done
+}
+
 check_demo_on_four_hosts() {
     local host
     cp -r "$repo/fixtures/demo" flake

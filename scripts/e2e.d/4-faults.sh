@@ -171,6 +171,23 @@ check_host_comes_back() {
     expect err 'builder6 is back'
 }
 
+# Two of its builds find no room, and then it gets no more of them; what they were for is built elsewhere.
+check_full_disk() {
+    machines mixed builder1 builder6
+    on_host builder6 mount -t tmpfs -o size=4m full /nix/store
+    with_builders mixed build heavy --not-on local
+    on_host builder6 umount -l /nix/store
+    expect_status 0
+    closure_is_valid result
+    expect err 'e2e-heavy-[0-9] could not be built on [a-z@]*builder6: .*free disk space'
+    expect err '^no more jobs for [a-z@]*builder6: its disk is full$'
+    [[ $(grep -c 'no more jobs for' err) == 1 ]] || fail "not one line about the full disk"
+    built_on result | tee share
+    expect_not share ' builder6$'
+    # A job for each of two slots, one more between the two failures that it takes, and none after that.
+    [[ $(grep -c 'building e2e-heavy-[0-9] on [a-z@]*builder6' err) -le 3 ]] || fail "it was given more"
+}
+
 # What was built before drvdispatch was killed is not built again.
 check_killed_run_continues() {
     local pid out host n=0

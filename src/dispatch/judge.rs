@@ -61,6 +61,23 @@ fn host_lacks(text: &str) -> bool {
     text.contains("is required to build") || text.contains("required system or feature not available")
 }
 
+/// What a message says about the host's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    /// The host's Nix could not write.
+    Gone,
+    /// A builder failed while next to nothing was left.
+    Short,
+}
+
+/// Whether the message of an outcome or a transfer, which repeats no build log, tells of a full disk.
+pub(super) fn space(message: &str) -> Option<Space> {
+    if message.contains("No space left on device") {
+        return Some(Space::Gone);
+    }
+    message.contains("free disk space").then_some(Space::Short)
+}
+
 /// Nix's message without the end of the log that it repeats and its advice: the log is shown by whoever
 /// shows the failure.
 fn headline(text: &str) -> String {
@@ -71,7 +88,9 @@ fn headline(text: &str) -> String {
     let mut head = kept.join("\n").trim_end_matches([';', '\n', ' ']).to_owned();
     // Comes after the log, and is what matters.
     let full = "lack of free disk space";
-    if text.contains(full) && !head.contains(full) {
+    // What the log says is not Nix's word.
+    let says = |line: &str| line.contains(full) && !line.trim_start().starts_with('>');
+    if text.lines().any(says) && !head.contains(full) {
         head.push_str("; the host may be short of free disk space");
     }
     head
@@ -147,6 +166,10 @@ mod tests {
         let full =
             headline(&format!("{text}\nnote: build failure may have been caused by lack of free disk space"));
         assert_eq!(full, "builder for 'x' failed with exit code 1; the host may be short of free disk space");
+        assert_eq!(space(&full), Some(Space::Short));
+        let printed = text.replace("> b", "> lack of free disk space: No space left on device");
+        assert_eq!(space(&headline(&printed)), None, "the log is not Nix's word");
+        assert_eq!(space("writing to file '/nix/store/x': No space left on device"), Some(Space::Gone));
     }
 
     #[test]

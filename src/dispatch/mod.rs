@@ -5,6 +5,7 @@
 mod build;
 mod cores;
 mod crew;
+mod drains;
 mod evaluate;
 mod gather;
 mod joblog;
@@ -17,6 +18,7 @@ mod mux;
 mod nix_cli;
 mod nix_copy;
 mod patience;
+mod percent;
 mod porters;
 mod retries;
 mod roots;

@@ -11,6 +11,7 @@ use super::joblog::JobLog;
 use super::judge;
 use super::limits::Progress;
 use super::link::{Interrupt, Steps};
+use super::percent::Percent;
 use super::roots::Roots;
 use super::session::{Access, Session, Trouble};
 use crate::fleet::HostId;
@@ -282,7 +283,7 @@ impl SlotWorker {
         }
         self.send(Report::Fact(Event::Started { job, attempt }));
         let mut log = JobLog::new(&context.work.jobs[job].drv);
-        let result = self.build_on_session(job, cores, context, &mut log);
+        let result = self.build_on_session((job, attempt), cores, context, &mut log);
         if !self.access.is_local() {
             self.logs.keep(log);
         }
@@ -358,7 +359,7 @@ impl SlotWorker {
 
     fn build_on_session(
         &mut self,
-        job: JobId,
+        (job, attempt): (JobId, Attempt),
         cores: u32,
         context: &BuildContext,
         log: &mut JobLog,
@@ -366,8 +367,12 @@ impl SlotWorker {
         let Some(mut session) = self.session.take() else {
             return Err(WireError::Unusable { during: "building a derivation" });
         };
+        let mut percent = Percent::default();
         let mut on_message = |message: LogMessage| {
             self.note_activity();
+            if let Some(permille) = percent.message(self.zero.elapsed(), &message) {
+                self.send(Report::Fact(Event::Progress { job, attempt, permille }));
+            }
             if let Some(note) = self.follow(&context.work.jobs[job].name, &message) {
                 self.send(Report::Note(note));
             }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, after, bounded, select, unbounded};
 
 use super::build::BuildContext;
+use super::drains::Drains;
 use super::gather::{self, Guest};
 use super::limits::{Limits, Progress};
 use super::retries::Retries;
@@ -85,6 +86,7 @@ pub struct RealWorld {
     next_tick: Instant,
     running: BTreeMap<(HostId, SlotId), Running>,
     retries: Retries,
+    drains: Drains,
     pending: std::collections::VecDeque<Happening>,
 }
 
@@ -128,6 +130,7 @@ impl RealWorld {
             next_tick: Instant::now() + TICK,
             running: BTreeMap::new(),
             retries: Retries::default(),
+            drains: Drains::default(),
             pending: std::collections::VecDeque::new(),
         }
     }
@@ -152,7 +155,9 @@ impl RealWorld {
         if let Some((host, trouble)) = self.stager.lost_by(&delivery, may) {
             self.lose(host, &trouble);
         }
-        self.pending.extend(delivery.events.into_iter().map(Happening::Fact));
+        let to = delivery.way.1;
+        let full = delivery.events.iter().find_map(|event| self.drains.transfer(to, event));
+        self.pending.extend(full.into_iter().chain(delivery.events).map(Happening::Fact));
     }
 
     fn take_letter(&mut self, Letter { host, slot, report }: Letter) {
@@ -182,6 +187,9 @@ impl RealWorld {
     /// What the end of a build says about its host. That a host is lost has to be known before its slot
     /// is free, or the next job would be given to it.
     fn judge_host(&mut self, host: HostId, outcome: &Outcome, lost: Option<Trouble>) {
+        if let Some(drained) = self.drains.build(host, outcome) {
+            self.fact(drained);
+        }
         if let Some(text) = super::refusal(outcome).map(str::to_owned) {
             self.lose(host, &Trouble::lasting(text));
         } else if let Some(trouble) = lost {

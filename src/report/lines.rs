@@ -48,6 +48,9 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::HostRefused { host, cause } => {
             Line::one(Notice, about_host("not using", run.host_name(*host), cause))
         }
+        Event::HostDrained { host, cause } if run.hosts()[*host].newly_drained => {
+            Line::one(Notice, about_host("no more jobs for", run.host_name(*host), cause))
+        }
         Event::StageFailed { cause, .. } => match run.ended() {
             Some(Ended::Transfer(t)) => {
                 Line::one(Notice, format!("copy of {} failed: {}", route(run, &t), one_line(cause)))
@@ -71,6 +74,8 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::SlotUp { .. }
         | Event::HostHolds { .. }
         | Event::HostCores { .. }
+        | Event::HostDrained { .. }
+        | Event::Progress { .. }
         | Event::FleetReady
         | Event::Staged { .. }
         | Event::DeadlineReached => Vec::new(),

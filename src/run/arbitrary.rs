@@ -132,6 +132,12 @@ fn event() -> impl Strategy<Value = Event> {
         (host(), 1..=u32::MAX).prop_map(|(host, cores)| Event::HostCores { host, cores }),
         (host(), ".*").prop_map(|(host, cause)| Event::HostLost { host, cause }),
         (host(), ".*").prop_map(|(host, cause)| Event::HostRefused { host, cause }),
+        (host(), ".*").prop_map(|(host, cause)| Event::HostDrained { host, cause }),
+        (job(), attempt(), 0..=1000u16).prop_map(|(job, attempt, permille)| Event::Progress {
+            job,
+            attempt,
+            permille
+        }),
         Just(Event::FleetReady),
         (transfer(), any::<u64>(), span()).prop_map(|(transfer, bytes, took)| Event::Staged {
             transfer,

@@ -26,6 +26,9 @@ pub enum Event {
     HostLost { host: HostId, cause: String },
     /// A host cannot be used in this run: trust, host key, Nix missing or too old.
     HostRefused { host: HostId, cause: String },
+    /// A host can take no more jobs in this run: its disk is full. It stays connected; what it builds may
+    /// still succeed, and what it holds can be fetched.
+    HostDrained { host: HostId, cause: String },
     /// Every host has answered, or was waited for long enough.
     FleetReady,
     /// A transfer is complete; its paths and their closures are valid at its destination.
@@ -34,6 +37,9 @@ pub enum Event {
     StageFailed { transfer: TransferId, side: Side, cause: String },
     /// A build has begun on its host.
     Started { job: JobId, attempt: Attempt },
+    /// How much of its work a running build says that it has done, in thousandths; 0 if what it said
+    /// before is not to be believed any more.
+    Progress { job: JobId, attempt: Attempt, permille: u16 },
     /// An attempt is over.
     Finished { job: JobId, attempt: Attempt, outcome: Outcome },
     /// The moment the scheduler asked to be woken at.

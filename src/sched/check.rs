@@ -36,6 +36,9 @@ impl Scheduler {
             if !self.hosts.slots(host).contains(&slot) {
                 return Err(format!("{job} has slot {host}/{slot}, which is not connected"));
             }
+            if self.hosts.drained(host).is_some() && matches!(self.jobs.state(job), JobState::Staging(_)) {
+                return Err(format!("{job} is to be built on {host}, which takes no more jobs"));
+            }
             if !self.eligible[job].contains(&host) {
                 return Err(format!("{job} is on {host}, which cannot build it"));
             }

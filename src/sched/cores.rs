@@ -5,6 +5,8 @@
 //! the last ones share what there is. A host whose number of cores is not known leaves the choice to its
 //! own Nix, and its jobs are taken to run as estimated.
 
+use std::collections::BTreeSet;
+
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -13,7 +15,7 @@ use crate::run::SlotId;
 use super::Scheduler;
 use super::offer::Offer;
 use super::policy::Cores;
-use super::state::JobState;
+use super::state::{JobState, Seat};
 
 /// A host kept free for a job that needs all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub(super) struct Reservation {
     /// When its other jobs are over, nine times of ten.
     pub from: Time,
 }
+
+/// What a build says of less of its work than this says nothing about the rest.
+const LEAST_PART: f64 = 0.05;
 
 /// Cores given out beyond those that a host has, at most: jobs wait for disk and network, too.
 const OVERCOMMIT: f64 = 1.25;
@@ -145,7 +150,7 @@ impl Scheduler {
     pub(super) fn expected_end(&self, at: Time, host: HostId, job: JobId) -> Time {
         match self.jobs.state(job) {
             JobState::Running(seat) => {
-                let end = seat.since + self.work_time(job, host, self.given[job]);
+                let end = self.corrected(job, seat, seat.since + self.work_time(job, host, self.given[job]));
                 if end > at {
                     return end;
                 }
@@ -158,6 +163,20 @@ impl Scheduler {
             _ if self.due[job] > at => self.due[job],
             _ => at + self.work_time(job, host, self.given[job]),
         }
+    }
+
+    /// The estimated end of a running job, mixed with what follows from how far it says that it is: a
+    /// build that did a part `p` of its work in a time `t` needs `t × (1 - p) / p` for the rest. That has
+    /// the weight `p`, so that a guess from the first lines of a log counts for little.
+    fn corrected(&self, job: JobId, seat: Seat, estimated: Time) -> Time {
+        let Some((told, permille)) = self.progress[job] else { return estimated };
+        let (part, took) = (f64::from(permille) / 1000.0, told.since(seat.since));
+        if part < LEAST_PART || took == Span::ZERO {
+            return estimated;
+        }
+        let said = took.scale(1.0 / part);
+        let mixed = said.scale(part) + estimated.since(seat.since).scale(1.0 - part);
+        seat.since + mixed
     }
 
     /// Brings every outlook up to date.
@@ -175,7 +194,11 @@ impl Scheduler {
                 .map(|(slot, job)| (slot, self.expected_end(at, host, job)))
                 .collect();
             let cores = self.cores_left(host);
-            self.forecasts.set(host, self.hosts.slots(host), &taken, cores);
+            match self.hosts.open_slots(host) {
+                Some(slots) => self.forecasts.set(host, slots, &taken, cores),
+                // What runs there is of no use to whoever looks for a slot.
+                None => self.forecasts.set(host, &BTreeSet::new(), &[], 0),
+            }
         }
     }
 }

@@ -32,6 +32,9 @@ impl Scheduler {
                 self.hosts.refused(*host);
                 self.forecasts.touch(*host);
             }
+            Event::HostDrained { host, cause } if self.hosts.spec.get(*host).is_some() => {
+                self.host_drained(*host, cause);
+            }
             Event::FleetReady if self.phase == Phase::Gathering => {
                 self.phase = Phase::Building;
                 self.demand_changed = true;
@@ -39,6 +42,7 @@ impl Scheduler {
             Event::Staged { transfer, bytes, took } => self.staged(*transfer, *bytes, *took),
             Event::StageFailed { transfer, side, cause } => self.stage_failed(at, *transfer, *side, cause),
             Event::Started { job, attempt } => self.started(at, *job, *attempt),
+            Event::Progress { job, attempt, permille } => self.progressed(at, *job, *attempt, *permille),
             Event::Finished { job, attempt, outcome } => self.finished(*job, *attempt, outcome, out),
             Event::Interrupted => self.stop(out),
             _ => {}
@@ -75,6 +79,21 @@ impl Scheduler {
         self.demand_changed = true;
     }
 
+    /// A host takes no more jobs: what runs there may end, and what only has a slot there looks for another.
+    fn host_drained(&mut self, host: HostId, cause: &str) {
+        if !self.hosts.drain(host, cause) {
+            return;
+        }
+        self.forecasts.touch(host);
+        let jobs: Vec<JobId> = self.jobs.seated_on(host).map(|(_, job)| job).collect();
+        for job in jobs {
+            if matches!(self.jobs.state(job), JobState::Staging(_)) {
+                self.unseat(job);
+            }
+        }
+        self.demand_changed = true;
+    }
+
     /// A job's host or connection was lost while it ran. That is nobody's fault, but a job that takes
     /// every host with it must not do so for ever.
     fn lost_under(&mut self, job: JobId, host: HostId, cause: &str) {
@@ -107,6 +126,14 @@ impl Scheduler {
         let Some(seat) = self.seat_of(job, attempt) else { return };
         if matches!(self.jobs.state(job), JobState::Running(_)) {
             self.jobs.set(job, JobState::Running(Seat { since: at, ..seat }));
+        }
+    }
+
+    fn progressed(&mut self, at: Time, job: JobId, attempt: Attempt, permille: u16) {
+        let Some(seat) = self.seat_of(job, attempt) else { return };
+        if matches!(self.jobs.state(job), JobState::Running(_)) {
+            self.progress[job] = Some((at, permille.min(1000)));
+            self.forecasts.touch(seat.host);
         }
     }
 
@@ -324,7 +351,13 @@ impl Scheduler {
         let hope = |job: &JobId| self.eligible[*job].iter().any(|&h| self.hosts.has_hope(h, &self.policy));
         let hopeless: Vec<JobId> = self.jobs.ready().filter(|job| !hope(job)).collect();
         for job in hopeless {
-            if self.tries[job].last_cause.is_empty() {
+            let drained = |&host: &HostId| self.hosts.drained(host).map(|why| (host, why));
+            if let Some((host, why)) = self.eligible[job].iter().find_map(drained) {
+                let cause = format!("{} takes no more jobs: {why}", self.hosts.spec[host].name);
+                self.tries[job].last_cause = cause;
+                // The host's fault, then, and not the build's.
+                self.tries[job].transient = false;
+            } else if self.tries[job].last_cause.is_empty() {
                 "no host that could build it is left".clone_into(&mut self.tries[job].last_cause);
             }
             self.give_up(job, out);

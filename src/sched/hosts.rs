@@ -30,6 +30,8 @@ pub(super) struct HostState {
     pub slots: BTreeSet<SlotId>,
     /// Vain tries to reach it since it was last up.
     pub tries: u32,
+    /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
+    drained: Option<String>,
     /// The bandwidth that estimates rest on.
     pub bandwidth: u64,
 }
@@ -50,6 +52,7 @@ impl Hosts {
                 health: Health::Connecting,
                 slots: BTreeSet::new(),
                 tries: 0,
+                drained: None,
                 bandwidth: host.link.bandwidth,
             })
             .collect();
@@ -58,6 +61,30 @@ impl Hosts {
 
     pub fn is_up(&self, host: HostId) -> bool {
         self.state[host].health == Health::Up
+    }
+
+    /// Whether it is up and takes jobs.
+    pub fn takes_jobs(&self, host: HostId) -> bool {
+        self.is_up(host) && self.state[host].drained.is_none()
+    }
+
+    /// Why a host takes no more jobs in this run, if it was drained.
+    pub fn drained(&self, host: HostId) -> Option<&str> {
+        self.state[host].drained.as_deref()
+    }
+
+    /// A host takes no more jobs in this run, whatever becomes of its connections. False if that was known.
+    pub fn drain(&mut self, host: HostId, cause: &str) -> bool {
+        let drained = &mut self.state[host].drained;
+        let new = drained.is_none();
+        drained.get_or_insert_with(|| cause.to_owned());
+        new
+    }
+
+    /// The connected slots of a host that may be given to jobs.
+    pub fn open_slots(&self, host: HostId) -> Option<&BTreeSet<SlotId>> {
+        let state = &self.state[host];
+        state.drained.is_none().then_some(&state.slots)
     }
 
     pub fn slots(&self, host: HostId) -> &BTreeSet<SlotId> {
@@ -124,8 +151,11 @@ impl Hosts {
         self.spec.ids().any(|h| !self.has_hope(h, policy))
     }
 
-    /// Whether the host is up or may yet be.
+    /// Whether the host is up for jobs or may yet be.
     pub fn has_hope(&self, host: HostId, policy: &Policy) -> bool {
+        if self.state[host].drained.is_some() {
+            return false;
+        }
         match self.state[host].health {
             Health::Up | Health::Connecting => true,
             Health::Lost { .. } | Health::Probing => self.state[host].tries < policy.host_tries,

@@ -92,6 +92,8 @@ pub struct Scheduler {
     expect: Table<JobId, Expectation>,
     given: Table<JobId, u32>,
     due: Table<JobId, Time>,
+    /// Per running job: when it said last how much of its work it had done, and how much in thousandths.
+    progress: Table<JobId, Option<(Time, u16)>>,
     /// Per ready job: where its output will be needed, and what it costs to move it there.
     pull: Table<JobId, Option<(HostId, Span)>>,
     /// Per job the host that a plan has for it, if the policy is to follow one.
@@ -176,6 +178,7 @@ impl Scheduler {
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),
             due: Table::filled(jobs, Time::ZERO),
+            progress: Table::filled(jobs, None),
             pull: Table::filled(jobs, None),
             plan: Table::new(),
             clusters: Clusters::default(),

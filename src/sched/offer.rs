@@ -37,8 +37,8 @@ impl Scheduler {
         self.order_hosts(job);
         let avoid = |host: HostId| self.tries[job].avoid.contains(&host);
         let spared = !self.tries[job].avoid.is_empty()
-            && self.eligible[job].iter().any(|&h| self.hosts.is_up(h) && !avoid(h));
-        let usable = |only: &HostId| self.hosts.is_up(*only) && !avoid(*only);
+            && self.eligible[job].iter().any(|&h| self.hosts.takes_jobs(h) && !avoid(h));
+        let usable = |only: &HostId| self.hosts.takes_jobs(*only) && !avoid(*only);
         let only = self.only.filter(|only| usable(only) && self.eligible[job].contains(only));
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
@@ -130,7 +130,8 @@ impl Scheduler {
             Choice::Planned => {
                 let planned = self.plan.get(job).copied().flatten();
                 // A plan has no answer to a host that is lost or failed the job.
-                let holds = planned.filter(|&h| self.hosts.is_up(h) && !self.tries[job].avoid.contains(&h));
+                let holds =
+                    planned.filter(|&h| self.hosts.takes_jobs(h) && !self.tries[job].avoid.contains(&h));
                 (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
             }
         }

@@ -162,7 +162,7 @@ impl Scheduler {
     }
 
     fn prefetch_limit(&self, host: HostId) -> u32 {
-        if self.hosts.is_up(host) { self.policy.prefetch * self.hosts.spec[host].slots } else { 0 }
+        if self.hosts.takes_jobs(host) { self.policy.prefetch * self.hosts.spec[host].slots } else { 0 }
     }
 
     fn may_send_ahead(&self) -> bool {
@@ -179,6 +179,7 @@ impl Scheduler {
         let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
         self.given[job] = offer.cores;
         self.due[job] = offer.finish;
+        self.progress[job] = None;
         self.expect[job] = offer.expect;
         self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Staging(seat));

@@ -85,7 +85,7 @@ impl Scheduler {
     /// Sends a job's inputs ahead to a host that is likely to get it. A binding follows later, or not;
     /// but whatever is thought of other hosts meanwhile, no second one is sent the same.
     pub(super) fn prefetch(&mut self, host: HostId, job: JobId, out: &mut Vec<Order>) {
-        let before = self.sent_ahead[job].filter(|&h| self.hosts.is_up(h));
+        let before = self.sent_ahead[job].filter(|&h| self.hosts.takes_jobs(h));
         if before.is_some_and(|h| h != host) {
             return;
         }

@@ -23,8 +23,9 @@ struct RunState {
     run: Run,
     /// The cores it keeps busy.
     cores: u32,
-    /// Microseconds of its own.
+    /// Microseconds of its own, and how many there are in all.
     work: Progress,
+    whole: f64,
     stamp: Stamp,
 }
 
@@ -68,7 +69,7 @@ impl Processors {
             self.runs.push(None);
         }
         let (work, stamp) = (Progress::new(at, micros), self.stamp.next());
-        self.runs[index] = Some(RunState { run, cores, work, stamp });
+        self.runs[index] = Some(RunState { run, cores, work, whole: micros, stamp });
         let before = self.hosts[host].rate();
         self.hosts[host].given += u64::from(cores);
         self.hosts[host].runs.push(index);
@@ -111,6 +112,12 @@ impl Processors {
         let is_it = |run: &Run| run.job == job && run.attempt == attempt;
         let is = |index: &&usize| self.runs[**index].as_ref().is_some_and(|state| is_it(&state.run));
         self.hosts[host].runs.iter().find(is).copied()
+    }
+
+    /// Which part of its work a build has done, if it is under way.
+    pub fn part_done(&self, at: Time, host: HostId, job: JobId, attempt: Attempt) -> Option<f64> {
+        let state = self.runs[self.find(host, job, attempt)?].as_ref()?;
+        (state.whole > 0.0).then(|| 1.0 - state.work.left(at) / state.whole)
     }
 
     /// Gives a host's builds its new rate, if it has one.

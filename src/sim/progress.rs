@@ -36,6 +36,11 @@ impl Progress {
         true
     }
 
+    /// How much is left at a moment.
+    pub fn left(&self, at: Time) -> f64 {
+        (self.left - self.rate * at.since(self.since).0 as f64).max(0.0)
+    }
+
     /// When it is done, to the next microsecond; `None` for never.
     pub fn end(&self) -> Option<Time> {
         if self.left == 0.0 {
@@ -80,6 +85,7 @@ mod tests {
         assert_eq!(work.end(), None);
         assert!(work.set_rate(Time(10), 2.0));
         assert_eq!(work.end(), Some(Time(60)));
+        assert_eq!([10, 35, 60, 99].map(|at| work.left(Time(at))), [100.0, 50.0, 0.0, 0.0]);
         assert!(!work.set_rate(Time(20), 2.0));
         work.set_rate(Time(35), 0.5);
         assert_eq!(work.end(), Some(Time(135)));

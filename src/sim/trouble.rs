@@ -39,6 +39,10 @@ pub(super) struct Chances {
     pub transfers: Option<u64>,
     /// Of the builds that a host fails, and how large a part they are.
     pub builds: Option<(u64, f64)>,
+    /// Of the hosts whose disks fill up.
+    pub disks: Option<u64>,
+    /// Of the builds that say how far they are.
+    pub talk: Option<u64>,
     /// Of the facts that are heard again later.
     pub echoes: Option<u64>,
 }
@@ -60,6 +64,19 @@ impl Chances {
         let faults =
             [HostFault::Connection, HostFault::Transient, HostFault::MissingInputs, HostFault::Other];
         random.chance(share).then(|| (faults[random.below(4) as usize], random.unit()))
+    }
+
+    /// When the disk of a host is full, if it ever is: one in three, within twenty seconds.
+    pub fn of_disk(&self, host: HostId) -> Option<Time> {
+        let mut random = Random::keyed(self.disks?, u64::from(host.0));
+        random.chance(1.0 / 3.0).then(|| Time::ZERO + Span(random.below(20_000_000)))
+    }
+
+    /// How a build counts its work, if it does: one in two. What it says of a part done is that part to
+    /// this power, from 1/2 to 2, since counted steps do not all take the same time.
+    pub fn of_talk(&self, job: JobId) -> Option<f64> {
+        let mut random = Random::keyed(self.talk?, u64::from(job.0));
+        random.chance(0.5).then(|| (random.unit() * 2.0 - 1.0).exp2())
     }
 
     /// How much later the fact of this number is heard again, if it is: one in four, within half a minute.

@@ -5,6 +5,8 @@
 //! world is stricter than real hosts are: a transfer from a host that does not hold the paths fails, and
 //! so does a build whose inputs are not there. The same orders always have the same consequences.
 
+mod setup;
+
 use std::collections::BTreeMap;
 
 use super::network::Network;
@@ -21,6 +23,9 @@ use crate::graph::{JobId, PathId, Workload};
 use crate::run::{
     Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, SlotId, Source, Times, TransferId,
 };
+
+/// How often a build says how far it is.
+const TALK: Span = Span::from_secs(2);
 
 /// How fast a host really is, whatever the scheduler was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +49,8 @@ pub struct SimWorld<'a> {
     chances: Chances,
     /// How often a host's link is cut at the moment.
     cuts: Table<HostId, u32>,
+    /// Whose disks are full.
+    full: Table<HostId, bool>,
     stores: Stores<'a>,
     wires: Wires,
     network: Network,
@@ -71,6 +78,10 @@ enum Due {
     Cut(HostId),
     Mend(HostId),
     Slow(HostId, f64, f64),
+    /// The disk of a host is full.
+    Fill(HostId),
+    /// A build says how far it is, and is asked again.
+    Talk(HostId, JobId, Attempt),
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +132,7 @@ impl<'a> SimWorld<'a> {
             parallel: Table::new(),
             chances: Chances::default(),
             cuts: Table::filled(hosts.len(), 0),
+            full: Table::filled(hosts.len(), false),
             stores: Stores::new(work, hosts.len()),
             network: Network::new(wires.capacities()),
             wires,
@@ -148,71 +160,6 @@ impl<'a> SimWorld<'a> {
             world.at(Time::ZERO, fact);
         }
         world
-    }
-
-    /// Gives each host another link than its description says; a host beyond the end keeps its own. All
-    /// bytes from builder to builder pass through the first one, which is this machine's.
-    #[must_use]
-    pub fn with_wires(mut self, wires: &Table<HostId, Wire>) -> Self {
-        self.wires.replace(wires);
-        self.network = Network::new(self.wires.capacities());
-        self
-    }
-
-    /// Gives hosts other speeds than they say; one row per host.
-    #[must_use]
-    pub fn with_speeds(mut self, speeds: Table<HostId, Speed>) -> Self {
-        self.speeds = Some(speeds);
-        self
-    }
-
-    /// Says which part of each job (0 to 1) more cores make shorter.
-    #[must_use]
-    pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
-        self.parallel = parallel;
-        self
-    }
-
-    /// Has hosts be slow for a while. Of overlapping times, the last change counts.
-    #[must_use]
-    pub fn with_slowdowns(mut self, slowdowns: &[Slowdown]) -> Self {
-        for slow in slowdowns {
-            self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
-            if let Some(until) = slow.until {
-                self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
-            }
-        }
-        self
-    }
-
-    /// Has a part of the transfers fail, on either side: which, follows from the seed. Of four seeds, one
-    /// has all of them fail.
-    #[must_use]
-    pub fn with_failing_transfers(mut self, seed: u64) -> Self {
-        self.chances.transfers = Some(seed);
-        self
-    }
-
-    /// Has hosts fail this part of all attempts, in every way there is.
-    #[must_use]
-    pub fn with_failing_hosts(mut self, seed: u64, share: f64) -> Self {
-        self.chances.builds = Some((seed, share));
-        self
-    }
-
-    /// Has facts be heard again when they are no longer true, those about lost builds heard late, and
-    /// facts about things that do not exist.
-    #[must_use]
-    pub fn with_stale_facts(mut self, seed: u64) -> Self {
-        self.chances.echoes = Some(seed);
-        let (host, job, attempt) = (HostId(9_999), JobId(u32::MAX), Attempt(3));
-        let at = |second| Time::ZERO + Span::from_secs(second);
-        self.at(at(1), Event::SlotUp { host, slot: SlotId(0) });
-        self.at(at(2), Event::Finished { job, attempt, outcome: Outcome::Cancelled });
-        self.at(at(3), Event::Staged { transfer: TransferId(u32::MAX), bytes: 1, took: Span(1) });
-        self.at(at(4), Event::HostLost { host, cause: "never there".to_owned() });
-        self.at(at(5), Event::Started { job, attempt });
-        self
     }
 
     /// A fact that no order causes.
@@ -264,6 +211,10 @@ impl<'a> SimWorld<'a> {
                 fault: HostFault::MissingInputs,
                 message: "simulated: an input is not there".to_owned(),
             },
+            _ if self.full[host] => Outcome::HostFailed {
+                fault: HostFault::Transient,
+                message: "simulated: no space left on device".to_owned(),
+            },
             None => Outcome::Failed {
                 failure: Failure::Build,
                 message: "simulated".to_owned(),
@@ -290,8 +241,19 @@ impl<'a> SimWorld<'a> {
         let part = self.chances.of_build(run.job, run.attempt).map_or(1.0, |(_, part)| part);
         let speed = self.speed(run.host, run.job);
         let micros = work.0 as f64 * part * crate::cost::amdahl(parallel, cores) / speed;
+        if self.chances.of_talk(run.job).is_some() {
+            self.queue.push(at + TALK, Due::Talk(run.host, run.job, run.attempt));
+        }
         self.processors.begin(at, run, cores, micros, &mut self.forecasts);
         self.queue_forecasts(Due::Built);
+    }
+
+    fn talk(&mut self, at: Time, host: HostId, job: JobId, attempt: Attempt) {
+        let part = self.processors.part_done(at, host, job, attempt);
+        let Some((part, power)) = part.zip(self.chances.of_talk(job)) else { return };
+        let permille = (part.powf(power) * 1000.0) as u16;
+        self.tell(at, Event::Progress { job, attempt, permille });
+        self.queue.push(at + TALK, Due::Talk(host, job, attempt));
     }
 
     fn built(&mut self, at: Time, index: usize) {
@@ -434,6 +396,11 @@ impl<'a> SimWorld<'a> {
             }
             Due::Mend(host) => self.cuts[host] -= 1,
             Due::Slow(host, pace, link) => self.slow(at, host, pace, link),
+            Due::Fill(host) => {
+                self.full[host] = true;
+                self.tell(at, Event::HostDrained { host, cause: "simulated: its disk is full".to_owned() });
+            }
+            Due::Talk(host, job, attempt) => self.talk(at, host, job, attempt),
         }
         None
     }

@@ -39,6 +39,10 @@ pub struct Trouble {
     pub hosts: Option<u64>,
     /// Seed of the facts that are heard again.
     pub stale: Option<u64>,
+    /// Seed of the disks that are full.
+    pub disks: Option<u64>,
+    /// Seed of the builds that say how far they are.
+    pub talk: Option<u64>,
     pub interrupted: Option<Time>,
     pub refused: Option<(HostId, Time)>,
     /// Per host: when it says how many cores it has; from the beginning, where there is no time.
@@ -153,7 +157,7 @@ pub fn rough() -> impl Strategy<Value = Case> {
     let seed = || prop::option::of(any::<u64>());
     (
         faulty(),
-        (seed(), seed(), seed()),
+        (seed(), seed(), seed(), seed(), seed()),
         prop::collection::vec(0u32..9, MOST_JOBS),
         prop::option::weighted(0.2, 0u64..10_000_000),
         prop::option::weighted(0.3, (1u32..4, 0u64..10_000_000)),
@@ -161,7 +165,15 @@ pub fn rough() -> impl Strategy<Value = Case> {
         (any::<bool>(), prop::collection::vec(prop::option::of(0u64..8_000_000), 5)),
     )
         .prop_map(
-            |(mut case, (transfers, hosts, stale), only, interrupted, refused, flapping, (cached, sized))| {
+            |(
+                mut case,
+                (transfers, hosts, stale, disks, talk),
+                only,
+                interrupted,
+                refused,
+                flapping,
+                (cached, sized),
+            )| {
                 let known = |host: u32| case.hosts.get(HostId(host)).is_some();
                 // For half a second in each two.
                 if let Some((host, times)) = flapping.filter(|(host, _)| known(*host)) {
@@ -174,8 +186,18 @@ pub fn rough() -> impl Strategy<Value = Case> {
                 let refused = refused.filter(|(host, _)| known(*host)).map(|(h, at)| (HostId(h), Time(at)));
                 let interrupted = interrupted.map(Time);
                 let trouble = std::mem::take(&mut case.trouble);
-                case.trouble =
-                    Trouble { transfers, hosts, stale, interrupted, refused, only, sized, ..trouble };
+                case.trouble = Trouble {
+                    transfers,
+                    hosts,
+                    stale,
+                    disks,
+                    talk,
+                    interrupted,
+                    refused,
+                    only,
+                    sized,
+                    ..trouble
+                };
                 // A cache has the source then, and nobody else has.
                 if cached {
                     case.work.paths[PathId(0)].origin = Origin::Substituter;
@@ -327,6 +349,12 @@ impl Case {
         }
         if let Some(seed) = trouble.stale {
             world = world.with_stale_facts(seed);
+        }
+        if let Some(seed) = trouble.disks {
+            world = world.with_full_disks(seed);
+        }
+        if let Some(seed) = trouble.talk {
+            world = world.with_progress(seed);
         }
         if let Some((host, at)) = trouble.refused {
             world.at(at, Event::HostRefused { host, cause: "refused".into() });

@@ -111,6 +111,23 @@ fn accounted(case: &Case, ended: &Ended) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Whether no host is given work after it said that its disk is full.
+fn spares_full_disks(record: &Record) -> bool {
+    let full = |event: &Event| match event {
+        Event::HostDrained { host, .. } => Some(*host),
+        _ => None,
+    };
+    let facts = record.1.iter().filter_map(|(at, event)| full(event).map(|host| (*at, host)));
+    let given = |order: &Order| match order {
+        Order::Build { host, .. } => Some(*host),
+        Order::Stage { to, for_job: Some(_), .. } if *to != HostId::HOME => Some(*to),
+        _ => None,
+    };
+    facts
+        .into_iter()
+        .all(|(since, full)| record.0.iter().all(|(at, order)| *at <= since || given(order) != Some(full)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
@@ -165,6 +182,7 @@ proptest! {
         if !verdict.missing.is_empty() && !ended.interrupted && case.trouble.transfers.is_none() {
             prop_assert!(!verdict.endings.is_empty(), "nothing says why something is missing");
         }
+        prop_assert!(spares_full_disks(&ended.record), "a full host is given work");
         // Nothing is tried for ever: three times for a host's failure, six for its loss.
         for job in case.work.jobs.ids() {
             prop_assert!(ended.record.builds(job) <= 40);
@@ -187,7 +205,7 @@ proptest! {
     #[test]
     fn stale_and_senseless_events_change_nothing_for_the_worse(
         case in calm(),
-        noise in prop::collection::vec((0u32..40, 0u32..6, 0u32..8, 0..7u8), 0..40),
+        noise in prop::collection::vec((0u32..40, 0u32..6, 0u32..8, 0..8u8), 0..40),
     ) {
         let mut scheduler = case.scheduler();
         let mut out = Vec::new();
@@ -199,6 +217,8 @@ proptest! {
                 2 => Event::SlotUp { host: HostId(host), slot: SlotId(attempt) },
                 3 => Event::HostLost { host: HostId(host), cause: String::new() },
                 5 => Event::HostCores { host: HostId(host), cores: job + 1 },
+                6 => Event::HostDrained { host: HostId(host), cause: String::new() },
+                7 => Event::Progress { job: JobId(job), attempt: Attempt(attempt), permille: u16::MAX },
                 4 => Event::HostHolds { host: HostId(host), paths: vec![PathId(job)] },
                 _ => Event::Started { job: JobId(job), attempt: Attempt(attempt) },
             };

@@ -116,7 +116,7 @@ fn together(run: &RunState, hosts: &[HostId]) -> String {
             Standing::Awaited | Standing::Up => {
                 let busy = state.slots().filter(|(_, doing)| doing.is_some()).count();
                 building += busy;
-                idle += state.slots().count() - busy;
+                idle += if state.drained.is_some() { 0 } else { state.slots().count() - busy };
             }
         }
     }
@@ -158,17 +158,23 @@ fn work_cell(run: &RunState, state: &HostState, host: HostId, now: Time, room: u
         let done = bytes(done);
         vec![format!("copying {} ({done})", plural(paths, "path")), format!("copying {done}")]
     });
-    let idle = if idle > 0 { vec![format!("{idle} idle")] } else { Vec::new() };
+    let idle = match &state.drained {
+        Some(cause) => vec![format!("no more jobs: {}", one_line(cause)), "no more jobs".to_owned()],
+        None if idle > 0 => vec![format!("{idle} idle")],
+        None => Vec::new(),
+    };
     append(&mut text, &[&copies, &idle], ", ", room);
     text
 }
 
-/// `gcc-13.2 (configure) 1m20s of 5m00s`.
+/// `gcc-13.2 (build 45 %) 1m20s of 5m00s`.
 fn build_piece(name: &str, running: &Running, now: Time) -> Piece {
     let phase = running.phase.as_ref().map(|phase| phase.strip_suffix("Phase").unwrap_or(phase));
+    let percent = (running.permille >= 10).then(|| format!("{} %", running.permille / 10));
+    let extra: Vec<&str> = phase.into_iter().chain(percent.as_deref()).collect();
     Piece {
         name: name.to_owned(),
-        extra: phase.map_or_else(String::new, |phase| format!(" ({phase})")),
+        extra: if extra.is_empty() { String::new() } else { format!(" ({})", extra.join(" ")) },
         fact: format!(" {} of {}", running.elapsed(now), running.estimate),
     }
 }

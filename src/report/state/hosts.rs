@@ -20,6 +20,8 @@ pub struct Running {
     pub estimate: Span,
     /// What it is doing, if its builder says.
     pub phase: Option<String>,
+    /// How much of its work it says that it has done; 0 if it does not say.
+    pub permille: u16,
 }
 
 impl Running {
@@ -68,6 +70,9 @@ pub struct HostState {
     pub back: bool,
     /// Whether its last loss was news, and not another vain try to reach it.
     pub newly_lost: bool,
+    /// Why it takes no more jobs, if it does not, and whether the last event was news about that.
+    pub drained: Option<String>,
+    pub newly_drained: bool,
     /// Jobs it built.
     pub built: usize,
     /// Jobs that failed on it.
@@ -100,6 +105,12 @@ impl HostState {
         self.met = true;
         self.standing = Standing::Up;
         self.slots.entry(slot).or_insert(Slot { since: at, doing: None });
+    }
+
+    /// It takes no more jobs.
+    pub(super) fn drain(&mut self, cause: &str) {
+        self.newly_drained = self.drained.is_none();
+        self.drained.get_or_insert_with(|| cause.to_owned());
     }
 
     /// Every connection is gone.

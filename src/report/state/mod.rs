@@ -148,6 +148,7 @@ impl RunState {
             Event::HostRefused { host, cause } => {
                 self.lose(at, *host, Standing::Refused { cause: cause.clone() });
             }
+            Event::HostDrained { host, cause } => self.hosts[*host].drain(cause),
             Event::Staged { transfer, bytes, took } => {
                 self.ended = self.transfers.done(*transfer, *bytes, *took).map(Ended::Transfer);
             }
@@ -157,6 +158,11 @@ impl RunState {
             Event::Started { job, attempt } => {
                 if let Some(running) = self.running.get_mut(&(*job, *attempt)) {
                     running.started = Some(at);
+                }
+            }
+            Event::Progress { job, attempt, permille } => {
+                if let Some(running) = self.running.get_mut(&(*job, *attempt)) {
+                    running.permille = *permille;
                 }
             }
             Event::Finished { job, attempt, outcome } => self.finished(at, *job, *attempt, outcome),
@@ -176,8 +182,15 @@ impl RunState {
                 if estimate == Span::ZERO {
                     estimate = self.estimate(*job, *host);
                 }
-                let running =
-                    Running { host: *host, slot: *slot, ordered: at, started: None, estimate, phase: None };
+                let running = Running {
+                    host: *host,
+                    slot: *slot,
+                    ordered: at,
+                    started: None,
+                    estimate,
+                    phase: None,
+                    permille: 0,
+                };
                 self.hosts[*host].occupy(*slot, (*job, *attempt));
                 self.running.insert((*job, *attempt), running);
                 self.tails.remove(job);

@@ -54,8 +54,15 @@ fn event(header: &Header, event: &Event) -> Checked {
         }
         Event::HostCores { host, cores: 0 } => Err(format!("{host} has 0 cores")),
         Event::HostCores { host, .. } => one(&header.hosts, *host),
-        Event::HostLost { host, .. } | Event::HostRefused { host, .. } => one(&header.hosts, *host),
+        Event::HostLost { host, .. } | Event::HostRefused { host, .. } | Event::HostDrained { host, .. } => {
+            one(&header.hosts, *host)
+        }
         Event::Started { job, .. } => one(&work.jobs, *job),
+        Event::Progress { job, permille, .. } => {
+            one(&work.jobs, *job)?;
+            let whole = *permille <= 1000;
+            if whole { Ok(()) } else { Err(format!("{job} has done {permille} thousandths of its work")) }
+        }
         Event::Finished { job, outcome, .. } => {
             one(&work.jobs, *job)?;
             let Outcome::Built { made, .. } = outcome else { return Ok(()) };

@@ -178,7 +178,11 @@ impl LossMeter {
                 let Some(closed) = self.slots.close(at, (*job, *attempt)) else { return };
                 self.settle(closed, outcome);
             }
-            Event::HostCores { .. } | Event::DeadlineReached | Event::Interrupted => {}
+            Event::HostDrained { .. }
+            | Event::HostCores { .. }
+            | Event::Progress { .. }
+            | Event::DeadlineReached
+            | Event::Interrupted => {}
         }
     }
 
