@@ -123,8 +123,12 @@ impl Scheduler {
             return Ok(());
         }
         let outlook = self.forecasts.of(host);
+        let Some(open) = self.hosts.open_slots(host) else {
+            let offers = !outlook.free.is_empty() || !outlook.ends.is_empty();
+            return if offers { Err(format!("{host} is drained and has something to offer")) } else { Ok(()) };
+        };
         let taken: BTreeSet<_> = self.jobs.seated_on(host).map(|(slot, _)| slot).collect();
-        let free = self.hosts.slots(host).iter().rev().filter(|slot| !taken.contains(slot));
+        let free = open.iter().rev().filter(|slot| !taken.contains(slot));
         // A job that is overdue is expected later than it was, and never sooner.
         let mut ends: Vec<Time> =
             self.jobs.seated_on(host).map(|(_, job)| self.expected_end(Time::ZERO, host, job)).collect();
