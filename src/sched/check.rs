@@ -125,7 +125,11 @@ impl Scheduler {
         let outlook = self.forecasts.of(host);
         let Some(open) = self.hosts.open_slots(host) else {
             let offers = !outlook.free.is_empty() || !outlook.ends.is_empty();
-            return if offers { Err(format!("{host} is drained and has something to offer")) } else { Ok(()) };
+            return if offers {
+                Err(format!("{host} is drained and has something to offer"))
+            } else {
+                Ok(())
+            };
         };
         let taken: BTreeSet<_> = self.jobs.seated_on(host).map(|(slot, _)| slot).collect();
         let free = open.iter().rev().filter(|slot| !taken.contains(slot));
