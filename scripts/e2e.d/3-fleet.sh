@@ -68,6 +68,7 @@ check_jobs() {
 }
 
 check_cores_are_asked_for() {
+    machines good builder1 builder2
     run hosts check --builders "@$work/good" --on builder1,builder2
     expect_status 0
     expect out 'builder1: ok, .* cores?, '
