@@ -31,7 +31,7 @@ check_demo_on_four_hosts() {
     [[ $(nix-store -qR result | wc -l) -ge 45 ]] || fail "the closure is too small"
     nix-store -q --roots "$(readlink result)" | grep -q "$PWD/result" || fail "result is no root"
     for host in builder1 builder2 builder3 local; do
-        expect err "^[a-z@]*$host +[1-9][0-9]* "
+        expect err "^$host +[1-9][0-9]* "
     done
     expect err '52 built'
     [[ -n $(find state/drvdispatch/runs -name '*.jsonl' -size +1k) ]] || fail "there is no run log"
@@ -127,9 +127,9 @@ check_plan_and_hosts() {
     [[ ! -e $(nix-store -q --outputs "$(drv_of small)") ]] || fail "plan has built something"
     run hosts --builders "@$work/good"
     expect_status 0
-    expect out '^[a-z@]*builder1 +2 '
+    expect out '^builder1 +2 '
     expect out '^local '
     run hosts check --builders "@$work/good"
     expect_status 0
-    expect out '^[a-z@]*builder3: ok, Nix 2\.'
+    expect out '^builder3: ok, Nix 2\.'
 }

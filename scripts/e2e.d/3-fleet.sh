@@ -63,8 +63,8 @@ check_jobs() {
     expect_status 0
     all_built_on builder1
     run hosts --builders "@$work/good" --jobs builder1=9 --speed builder2=2.5
-    expect out '^[a-z@]*builder1 +9 '
-    expect out '^[a-z@]*builder2 +2 +\? +2.5 '
+    expect out '^builder1 +9 '
+    expect out '^builder2 +2 +\? +2.5 '
 }
 
 check_cores_are_asked_for() {
@@ -90,8 +90,8 @@ check_multi_user() {
     machines good builder1 builder2 builder3
     run hosts check --builders "@$work/good" --on 'builder[23]'
     expect_status 0
-    expect out '^[a-z@]*builder2: ok, .*trusts this user'
-    expect out '^[a-z@]*builder3: ok, '
+    expect out '^builder2: ok, .*trusts this user'
+    expect out '^builder3: ok, '
     for host in builder2 builder3; do
         build small --on "$host"
         expect_status 0

@@ -5,7 +5,7 @@
 # The run has said in exactly one line that HOST is out of it, with a word of the remedy.
 one_line_about() {
     expect err "$1.*($2)"
-    [[ $(grep -cE "(could not reach|not using|lost) [a-z@]*$1" err) == 1 ]] || fail "not one line about $1"
+    [[ $(grep -cE "(could not reach|not using|lost) $1" err) == 1 ]] || fail "not one line about $1"
 }
 
 goes_on_without() {
@@ -68,10 +68,10 @@ check_hosts_check_judges_each() {
     run hosts check --builders "@$work/all" --connect-timeout 5
     lab start builder6
     expect_status 1
-    expect out '^[a-z@]*builder1: ok'
-    expect out '^[a-z@]*builder4: .*trusted-users'
-    expect out '^[a-z@]*builder5: .*install Nix'
-    expect out '^[a-z@]*builder6: .*(refused|cannot reach)'
+    expect out '^builder1: ok'
+    expect out '^builder4: .*trusted-users'
+    expect out '^builder5: .*install Nix'
+    expect out '^builder6: .*(refused|cannot reach)'
     [[ $(wc -l <out) == 5 ]] || fail "that is not a line for each of five hosts"
 }
 
@@ -96,7 +96,7 @@ during() {
     cat err
     expect_status 0
     closure_is_valid result
-    expect err 'lost [a-z@]*builder6'
+    expect err 'lost builder6'
 }
 
 check_killed_host_in_the_middle() {
@@ -116,7 +116,7 @@ cut_and_watch() {
     local began
     lab cut builder6
     began=$EPOCHREALTIME
-    wait_until 15 grep -qE 'lost [a-z@]*builder6' err
+    wait_until 15 grep -qE 'lost builder6' err
     say "noticed after $(awk "BEGIN { print $EPOCHREALTIME - $began }") s"
 }
 
@@ -161,7 +161,7 @@ check_daemon_that_hangs_in_a_transfer() {
     mend_builder6
     expect_status 0
     closure_is_valid result
-    expect err 'lost [a-z@]*builder6: copying .*no byte in either direction for 60 s'
+    expect err 'lost builder6: copying .*no byte in either direction for 60 s'
     expect err 'builder6 is back'
 }
 
@@ -179,13 +179,13 @@ check_full_disk() {
     on_host builder6 umount -l /nix/store
     expect_status 0
     closure_is_valid result
-    expect err 'e2e-heavy-[0-9] could not be built on [a-z@]*builder6: .*free disk space'
-    expect err '^no more jobs for [a-z@]*builder6: its disk is full$'
+    expect err 'e2e-heavy-[0-9] could not be built on builder6: .*free disk space'
+    expect err '^no more jobs for builder6: its disk is full$'
     [[ $(grep -c 'no more jobs for' err) == 1 ]] || fail "not one line about the full disk"
     built_on result | tee share
     expect_not share ' builder6$'
     # A job for each of two slots, one more between the two failures that it takes, and none after that.
-    [[ $(grep -c 'building e2e-heavy-[0-9] on [a-z@]*builder6' err) -le 3 ]] || fail "it was given more"
+    [[ $(grep -c 'building e2e-heavy-[0-9] on builder6' err) -le 3 ]] || fail "it was given more"
 }
 
 # What was built before drvdispatch was killed is not built again.

@@ -63,7 +63,7 @@ check_untrusted_at_home() {
     expect_status 1
     expect out '^local: ok, .*does not trust this user'
     expect out '^no host but local can be used: .*extra-trusted-users = guest'
-    expect out '^[a-z@]*builder1: ok'
+    expect out '^builder1: ok'
     # With that remedy it goes.
     on_host home sh -c 'echo "extra-trusted-users = guest" >>/etc/nix/nix.conf'
     stop_daemon
@@ -87,7 +87,7 @@ check_signing_builder() {
     guest_builds wide --not-on local --print-out-paths
     on_host builder1 sed -i /secret-key-files/d /etc/nix/nix.conf
     expect_status 0
-    expect err 'not using [a-z@]*builder3: .*has no signature.*extra-trusted-public-keys'
+    expect err 'not using builder3: .*has no signature.*extra-trusted-public-keys'
     [[ $(on_host home head -n 1 "$(cat out)") == builder1 ]] || fail "builder1 did not build it"
 }
 
