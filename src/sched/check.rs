@@ -114,9 +114,8 @@ impl Scheduler {
         if self.reserved[host].is_some() {
             return Err(format!("{host} is still kept for a job"));
         }
-        let given = |(_, job)| self.given[job];
-        let several: u32 = self.jobs.seated_on(host).map(given).filter(|&cores| cores > 1).sum();
-        if self.policy.cores == Cores::Adaptive && several > self.most_cores(host) {
+        let several = self.shared_out(host);
+        if self.policy.cores == Cores::Adaptive && several > self.most_cores(host).max(self.outgrown[host]) {
             return Err(format!("{several} cores of {host} are given out"));
         }
         if self.forecasts.is_touched(host) || self.jobs.has_moved(host) {

@@ -114,6 +114,11 @@ impl Scheduler {
         self.most_cores(host).saturating_sub(given).min(spec.lanes())
     }
 
+    /// The cores of a host that jobs with more than one have in sum.
+    pub(super) fn shared_out(&self, host: HostId) -> u32 {
+        self.jobs.seated_on(host).map(|(_, job)| self.given[job]).filter(|&cores| cores > 1).sum()
+    }
+
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
     pub(super) fn most_cores(&self, host: HostId) -> u32 {
         let spec = &self.hosts.spec[host];
@@ -194,6 +199,7 @@ impl Scheduler {
                 .map(|(slot, job)| (slot, self.expected_end(at, host, job)))
                 .collect();
             let cores = self.cores_left(host);
+            self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
             match self.hosts.open_slots(host) {
                 Some(slots) => self.forecasts.set(host, slots, &taken, cores),
                 // What runs there is of no use to whoever looks for a slot.

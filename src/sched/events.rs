@@ -21,6 +21,7 @@ impl Scheduler {
             }
             Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
                 self.hosts.spec[*host].cores = *cores;
+                self.outgrown[*host] = self.shared_out(*host);
                 self.forecasts.touch(*host);
                 self.lacks.reorder();
             }

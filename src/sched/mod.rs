@@ -92,6 +92,8 @@ pub struct Scheduler {
     expect: Table<JobId, Expectation>,
     given: Table<JobId, u32>,
     due: Table<JobId, Time>,
+    /// Per host: cores given out before it said that it has fewer, as far as they are still in use.
+    outgrown: Table<HostId, u32>,
     /// Per running job: when it said last how much of its work it had done, and how much in thousandths.
     progress: Table<JobId, Option<(Time, u16)>>,
     /// Per ready job: where its output will be needed, and what it costs to move it there.
@@ -183,6 +185,7 @@ impl Scheduler {
             plan: Table::new(),
             clusters: Clusters::default(),
             handed_over: Vec::new(),
+            outgrown: Table::filled(count, 0),
             reserved: Table::filled(count, None),
             idle_since: Table::filled(count, None),
             patience_ends: None,
