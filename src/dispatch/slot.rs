@@ -284,10 +284,11 @@ impl SlotWorker {
         self.send(Report::Fact(Event::Started { job, attempt }));
         let mut log = JobLog::new(&context.work.jobs[job].drv);
         let result = self.build_on_session((job, attempt), cores, context, &mut log);
-        if !self.access.is_local() {
+        let ended = self.shared.finish();
+        // Half a log must not take the place of the whole one of a copy that was done sooner.
+        if !self.access.is_local() && ended != Some(Ended::Cancelled) {
             self.logs.keep(log);
         }
-        let ended = self.shared.finish();
         let (outcome, broken) = match (result, ended) {
             (Ok(outcome), _) => (outcome, false),
             (Err(_), Some(Ended::Cancelled)) => (Outcome::Cancelled, true),

@@ -20,6 +20,7 @@ impl Scheduler {
         self.check_jobs()?;
         self.check_indices()?;
         self.check_clusters()?;
+        self.check_copies()?;
         self.hosts.spec.ids().try_for_each(|host| self.check_host(host))?;
         self.check_lacks()
     }
@@ -97,6 +98,26 @@ impl Scheduler {
             Some(job) if self.phase == Phase::Building => Err(format!("{job} is ready and nobody builds it")),
             _ => Ok(()),
         }
+    }
+
+    /// A job is built twice at a time at most, an older attempt has its slot to itself, and is needed or ends.
+    fn check_copies(&self) -> Result<(), String> {
+        let mut going_on = BTreeSet::new();
+        for (host, slot, older) in self.hosts.all_older() {
+            if self.hosts.slots(host).contains(&slot) {
+                return Err(format!("{host}/{slot} takes jobs beside {}", older.job));
+            }
+            if older.attempt >= self.tries[older.job].attempt() {
+                return Err(format!("an attempt at {} counts as older than itself", older.job));
+            }
+            if !older.ends && self.jobs.state(older.job).is_over() {
+                return Err(format!("{} is over and still built on {host}", older.job));
+            }
+            if !older.ends && !going_on.insert(older.job) {
+                return Err(format!("{} is built more than twice at a time", older.job));
+            }
+        }
+        Ok(())
     }
 
     /// The members of a cluster are built one after the other.

@@ -111,6 +111,7 @@ impl Scheduler {
     pub(super) fn cores_left(&self, host: HostId) -> u32 {
         let spec = &self.hosts.spec[host];
         let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.given[job].max(1)).sum();
+        let given = given + self.hosts.older_cores(host);
         self.most_cores(host).saturating_sub(given).min(spec.lanes())
     }
 

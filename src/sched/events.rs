@@ -139,8 +139,13 @@ impl Scheduler {
     }
 
     fn finished(&mut self, job: JobId, attempt: Attempt, outcome: &Outcome, out: &mut Vec<Order>) {
-        let Some(seat) = self.seat_of(job, attempt) else { return };
+        let Some(seat) = self.seat_of(job, attempt) else {
+            return self.older_finished(job, attempt, outcome, out);
+        };
         self.tries[job].next += 1;
+        if matches!(outcome, Outcome::Built { .. } | Outcome::Failed { .. }) {
+            self.end_older(job, out);
+        }
         match outcome {
             Outcome::Built { made, times } => self.built(job, seat, made, *times),
             Outcome::Failed { failure, message, .. } => self.failed(job, *failure, message, out),
@@ -152,7 +157,7 @@ impl Scheduler {
         }
     }
 
-    fn built(&mut self, job: JobId, seat: Seat, made: &[Made], times: Times) {
+    pub(super) fn built(&mut self, job: JobId, seat: Seat, made: &[Made], times: Times) {
         for output in made.iter().filter(|m| self.work.jobs[job].outputs.contains(&m.path)) {
             self.stores.made(seat.host, output);
         }
@@ -169,7 +174,7 @@ impl Scheduler {
         }
     }
 
-    fn failed(&mut self, job: JobId, failure: Failure, message: &str, out: &mut Vec<Order>) {
+    pub(super) fn failed(&mut self, job: JobId, failure: Failure, message: &str, out: &mut Vec<Order>) {
         self.jobs.set(job, JobState::Failed(failure));
         self.end_badly(job, Ending::Failed { failure, message: message.to_owned() }, out);
     }

@@ -1,10 +1,11 @@
 //! What the scheduler knows of each host's health: connected slots, and when to try a lost one again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::{Host, HostId};
-use crate::run::SlotId;
+use crate::graph::JobId;
+use crate::run::{Attempt, SlotId};
 
 use super::policy::Policy;
 
@@ -26,14 +27,27 @@ pub(super) enum Health {
 #[derive(Clone, Debug)]
 pub(super) struct HostState {
     pub health: Health,
-    /// Connected slots.
+    /// Connected slots, without those with older attempts.
     pub slots: BTreeSet<SlotId>,
+    /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
+    older: BTreeMap<SlotId, Older>,
     /// Vain tries to reach it since it was last up.
     pub tries: u32,
     /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
     drained: Option<String>,
     /// The bandwidth that estimates rest on.
     pub bandwidth: u64,
+}
+
+/// An attempt that goes on beside a newer one of the same job, or that is being ended. Its slot takes no job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Older {
+    pub job: JobId,
+    pub attempt: Attempt,
+    pub cores: u32,
+    pub since: Time,
+    /// It was told to end.
+    pub ends: bool,
 }
 
 /// All hosts of the run.
@@ -51,6 +65,7 @@ impl Hosts {
             .map(|host| HostState {
                 health: Health::Connecting,
                 slots: BTreeSet::new(),
+                older: BTreeMap::new(),
                 tries: 0,
                 drained: None,
                 bandwidth: host.link.bandwidth,
@@ -100,7 +115,52 @@ impl Hosts {
         let state = &mut self.state[host];
         state.health = Health::Up;
         state.tries = 0;
+        // A new connection has no old build.
+        state.older.remove(&slot);
         state.slots.insert(slot)
+    }
+
+    /// Leaves a slot to an attempt that is no longer its job's newest, until that is over.
+    pub fn set_aside(&mut self, host: HostId, slot: SlotId, older: Older) {
+        let state = &mut self.state[host];
+        if state.slots.remove(&slot) {
+            state.older.insert(slot, older);
+        }
+    }
+
+    /// The attempt that goes on beside a job's newest one.
+    pub fn older_of(&self, job: JobId) -> Option<(HostId, SlotId)> {
+        let goes_on = |(_, older): &(&SlotId, &Older)| older.job == job && !older.ends;
+        self.state.iter().find_map(|(host, state)| Some((host, *state.older.iter().find(goes_on)?.0)))
+    }
+
+    /// The cores of the attempts on a host that are not their jobs' newest.
+    pub fn older_cores(&self, host: HostId) -> u32 {
+        self.state[host].older.values().map(|older| older.cores.max(1)).sum()
+    }
+
+    /// The attempts that go on beside newer ones, and where.
+    pub fn all_older(&self) -> impl Iterator<Item = (HostId, SlotId, Older)> + '_ {
+        self.state
+            .iter()
+            .flat_map(|(host, state)| state.older.iter().map(move |(s, older)| (host, *s, *older)))
+    }
+
+    /// The attempt in a slot was told to end.
+    pub fn end_older(&mut self, host: HostId, slot: SlotId) -> Option<Older> {
+        let older = self.state[host].older.get_mut(&slot).filter(|older| !older.ends)?;
+        older.ends = true;
+        Some(*older)
+    }
+
+    /// An attempt that was not its job's newest is over: its slot can take jobs again.
+    pub fn older_over(&mut self, job: JobId, attempt: Attempt) -> Option<(HostId, SlotId, Older)> {
+        let known = |(_, _, older): &(HostId, SlotId, Older)| (older.job, older.attempt) == (job, attempt);
+        let (host, slot, older) = self.all_older().find(known)?;
+        let state = &mut self.state[host];
+        state.older.remove(&slot);
+        state.slots.insert(slot);
+        Some((host, slot, older))
     }
 
     /// A host is lost: its slots are gone, and the next probe is due after a wait that doubles each
@@ -113,6 +173,7 @@ impl Hosts {
         let wait = policy.first_retry.scale(f64::from(1u32 << state.tries.min(16)));
         state.tries += 1;
         state.slots.clear();
+        state.older.clear();
         state.health = Health::Lost { retry: at + wait.min(policy.last_retry) };
         true
     }
@@ -120,6 +181,7 @@ impl Hosts {
     /// A host is out for this run.
     pub fn refused(&mut self, host: HostId) {
         self.state[host].slots.clear();
+        self.state[host].older.clear();
         self.state[host].health = Health::Refused;
     }
 

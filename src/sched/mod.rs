@@ -12,6 +12,7 @@
 //! logarithm of the graph's size.
 
 mod check;
+mod copies;
 mod cores;
 mod demand;
 mod estimates;
@@ -24,6 +25,7 @@ mod offer;
 mod place;
 mod plan;
 mod policy;
+
 mod stage;
 mod state;
 mod steal;
@@ -113,6 +115,8 @@ pub struct Scheduler {
     share: u32,
     /// When jobs that found no slot are looked at again, if the policy polls.
     next_poll: Time,
+    /// When running builds are next looked at for whether a faster host should build them, too.
+    next_look: Time,
     phase: Phase,
     /// A host came, went or disappointed: ask again what is needed.
     demand_changed: bool,
@@ -136,6 +140,8 @@ struct Tries {
     failed: u32,
     /// How often its host or the connection was lost under it.
     lost: u32,
+    /// How often a copy of it was begun on a faster host.
+    copies: u32,
     avoid: Vec<HostId>,
     last_cause: String,
     /// The last failure was of the builder itself.
@@ -191,6 +197,7 @@ impl Scheduler {
             patience_ends: None,
             share: 1,
             next_poll: Time::ZERO,
+            next_look: Time::ZERO,
             sent_ahead: Table::filled(jobs, None),
             tries: Table::filled(jobs, Tries::default()),
             home_failures: vec![0; work.paths.len()],
@@ -239,6 +246,7 @@ impl Scheduler {
                 self.review_demand();
                 self.home_changed = true;
             }
+            self.review_older(out);
             // Before anything is placed, or a job that failed too often would just be bound again.
             if self.phase == Phase::Building {
                 self.give_up_hopeless(out);

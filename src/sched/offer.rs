@@ -150,7 +150,7 @@ impl Scheduler {
 
     /// What it would cost later that a job's output is on this host and not where its only consumer will
     /// be: where most of the consumer's other inputs are. Counts for what is quicker built than moved.
-    fn onward(&self, job: JobId, host: HostId) -> Span {
+    pub(super) fn onward(&self, job: JobId, host: HostId) -> Span {
         if !self.policy.stay_with_consumer {
             return Span::ZERO;
         }

@@ -56,6 +56,7 @@ impl Scheduler {
         if free > 0 {
             self.guard_idle(at, &window, out);
             self.steal(at, out);
+            self.copy_late(at, out);
         }
     }
 

@@ -37,6 +37,9 @@ pub struct Policy {
     /// A host that is idle while jobs wait for better ones gets one that loses no more than this part of
     /// its work; `None` lets it wait.
     pub idle_margin: Option<f64>,
+    /// An idle faster host builds what a slower one is not done with, too, if all of it takes less than the
+    /// rest of it there, divided by this; `None` has nothing built twice.
+    pub copy_margin: Option<f64>,
     /// Learn how fast hosts really are from what they build.
     pub learn_speeds: bool,
     /// Correct the estimates by what this run's builds took.
@@ -125,6 +128,7 @@ impl Default for Policy {
             prefetch: 1,
             steal_margin: Some(1.25),
             idle_margin: Some(0.05),
+            copy_margin: Some(1.0),
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),
@@ -155,6 +159,7 @@ impl Policy {
         "no-locality",
         "no-idle-guard",
         "no-steal",
+        "no-copies",
         "no-prefetch",
         "no-clusters",
         "no-speed-learning",
@@ -188,6 +193,7 @@ impl Policy {
             "no-locality" => Policy { stay_with_consumer: false, ..full },
             "no-idle-guard" => Policy { idle_margin: None, ..full },
             "no-steal" => Policy { steal_margin: None, ..full },
+            "no-copies" => Policy { copy_margin: None, ..full },
             "no-prefetch" => Policy { prefetch: 0, ..full },
             "no-clusters" => Policy { cluster: Span::ZERO, ..full },
             "no-speed-learning" => Policy { learn_speeds: false, ..full },
@@ -207,6 +213,7 @@ impl Policy {
             prefetch: 0,
             steal_margin: None,
             idle_margin: None,
+            copy_margin: None,
             learn_speeds: false,
             learn_costs: false,
             cluster: Span::ZERO,

@@ -42,7 +42,7 @@ pub struct Measure {
     order: graph::Order,
     open: Table<JobId, u32>,
     done: Table<JobId, bool>,
-    running: BTreeMap<JobId, (Attempt, HostId)>,
+    running: BTreeMap<(JobId, Attempt), HostId>,
     /// Jobs that could be built now and are not.
     ready: u64,
     /// Transfers for each job.
@@ -93,7 +93,8 @@ impl Measure {
     }
 
     fn is_ready(&self, job: JobId) -> bool {
-        self.open[job] == 0 && !self.done[job] && !self.running.contains_key(&job)
+        let attempts = (job, Attempt(0))..=(job, Attempt(u32::MAX));
+        self.open[job] == 0 && !self.done[job] && self.running.range(attempts).next().is_none()
     }
 
     /// Changes what is known of a job, and the counts with it.
@@ -107,12 +108,12 @@ impl Measure {
     }
 
     fn finished(&mut self, job: JobId, attempt: Attempt, built: bool) {
-        if self.running.get(&job).is_none_or(|(current, _)| *current != attempt) {
+        if !self.running.contains_key(&(job, attempt)) {
             return;
         }
         let first = built && !self.done[job];
         self.change(job, |of| {
-            of.running.remove(&job);
+            of.running.remove(&(job, attempt));
             of.done[job] |= built;
         });
         if first {
@@ -132,9 +133,8 @@ impl Measure {
     }
 
     fn lost(&mut self, host: HostId) {
-        let on_it = |(_, (_, on)): &(&JobId, &(Attempt, HostId))| *on == host;
-        let runs: Vec<(JobId, Attempt)> =
-            self.running.iter().filter(on_it).map(|(&job, &(attempt, _))| (job, attempt)).collect();
+        let on_it = |(_, on): &(&(JobId, Attempt), &HostId)| **on == host;
+        let runs: Vec<(JobId, Attempt)> = self.running.iter().filter(on_it).map(|(&key, _)| key).collect();
         runs.into_iter().for_each(|(job, attempt)| self.finished(job, attempt, false));
         let touches = |(from, to): (Source, HostId)| to == host || from == Source::Host(host);
         let transfers: Vec<TransferId> = self
@@ -173,7 +173,7 @@ impl Watch for Measure {
             Order::Build { job, attempt, host, .. } => {
                 self.sums.builds += 1;
                 self.change(*job, |of| {
-                    of.running.insert(*job, (*attempt, *host));
+                    of.running.insert((*job, *attempt), *host);
                 });
             }
             Order::Stage { transfer, from, to, for_job, .. } => {

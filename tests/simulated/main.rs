@@ -153,8 +153,10 @@ proptest! {
         let mut built_all = true;
         for job in case.work.jobs.ids() {
             let builds = ended.record.builds(job);
-            prop_assert!(builds <= 1);
-            built_all &= builds == 1;
+            // Only a copy on a faster host is a second one.
+            let most = if case.policy.copy_margin.is_some() { 3 } else { 1 };
+            prop_assert!(builds <= most, "{job} is built {builds} times");
+            built_all &= builds >= 1;
         }
         if built_all && !missing {
             let (bound, makespan) = (bound(&case), ended.end.since(Time::ZERO));

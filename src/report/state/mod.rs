@@ -270,6 +270,8 @@ impl RunState {
                 self.setbacks.insert(job, (host, message.clone()));
                 self.requeue(job);
             }
+            // A copy that was ended because another one was done first is no setback.
+            Outcome::Cancelled if self.jobs[job] != JobState::Active => {}
             Outcome::Cancelled => {
                 self.setbacks.insert(job, (host, "stopped".to_owned()));
                 self.requeue(job);

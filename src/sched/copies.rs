@@ -1,0 +1,188 @@
+//! A second copy of what is built on a slow host, for when that is all that a run waits for.
+//!
+//! A build that takes longer than estimated may keep a whole run waiting while faster hosts have nothing to
+//! do. One of those then builds it, too, from the beginning, if all of it is likely to be done sooner there
+//! than the rest of it here. The first of the two that ends counts, and the other one is ended. What a job
+//! needs in all follows from how long it has run: the same derivation is the same work on both hosts, so
+//! nothing is to be gained between equally fast ones.
+//!
+//! The older attempt keeps its slot, but not the job: that has its seat where its newest attempt is, and
+//! [`super::hosts::Older`] has the other one.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Attempt, Order, Outcome};
+
+use super::hosts::Older;
+use super::policy::Confine;
+use super::state::{JobState, Seat};
+use super::{Phase, Scheduler};
+
+/// How many copies of a job are begun at most.
+const MOST: u32 = 2;
+/// Parts of the time since the beginning after which the builds are looked at again.
+const AGAIN: f64 = 0.02;
+/// The least such time.
+const SOONEST: Span = Span::from_millis(500);
+
+impl Scheduler {
+    /// Has idle hosts build what slower ones are not done with, if nothing that is ready needs them.
+    pub(super) fn copy_late(&mut self, at: Time, out: &mut Vec<Order>) {
+        let Some(margin) = self.policy.copy_margin else { return };
+        // A policy that keeps to one host means to leave others idle.
+        if self.policy.confine != Confine::No || !self.is_slow_host_busy() {
+            return;
+        }
+        if at >= self.next_look {
+            self.next_look = at + at.since(Time::ZERO).scale(AGAIN).max(SOONEST);
+            let mut late = self.late_builds(at);
+            if late.is_empty() {
+                return;
+            }
+            late.sort_unstable();
+            self.copy_what_gains(at, &late, margin, out);
+        }
+        // Nothing else may happen until what is late ends.
+        self.patience_ends = self.patience_ends.into_iter().chain([self.next_look]).min();
+    }
+
+    /// Whether there are builds on a host that is slower than one with a free slot.
+    fn is_slow_host_busy(&self) -> bool {
+        let hosts = || self.hosts.spec.ids();
+        let systems = self.pace.rows().first().map_or(0, Vec::len);
+        (0..systems).any(|system| {
+            let free = hosts().filter(|&h| !self.forecasts.of(h).free.is_empty());
+            let fastest = free.map(|h| self.pace[h][system]).fold(f64::INFINITY, f64::min);
+            hosts().any(|h| self.pace[h][system] > fastest && self.jobs.seated_on(h).next().is_some())
+        })
+    }
+
+    /// Begins a copy of each job that is done sooner by one, the one that ends last first.
+    fn copy_what_gains(&mut self, at: Time, late: &[(Time, JobId)], margin: f64, out: &mut Vec<Order>) {
+        for &(end, job) in late.iter().rev() {
+            let Some((finish, host)) = self.soonest_copy(at, job) else { continue };
+            let Some(seat) = self.jobs.state(job).seat() else { continue };
+            if finish.since(at).scale(margin) < (end + self.onward(job, seat.host)).since(at) {
+                self.begin_copy(at, job, host, out);
+            }
+        }
+    }
+
+    /// The running jobs that a free host would build faster than theirs does, with when they should end.
+    fn late_builds(&self, at: Time) -> Vec<(Time, JobId)> {
+        let free: Vec<HostId> =
+            self.hosts.spec.ids().filter(|&h| !self.forecasts.of(h).free.is_empty()).collect();
+        let is_faster = |job: JobId, here: HostId| {
+            let system = usize::from(self.system[job]);
+            let faster = |h: &&HostId| self.pace[**h][system] < self.pace[here][system];
+            free.iter().filter(faster).any(|h| self.eligible[job].contains(h))
+        };
+        let is_late = |&(host, _, job): &(HostId, _, JobId)| {
+            matches!(self.jobs.state(job), JobState::Running(_))
+                && self.tries[job].copies < MOST
+                && is_faster(job, host)
+                && self.hosts.older_of(job).is_none()
+        };
+        let seated = self.jobs.seated().filter(is_late);
+        seated.map(|(host, _, job)| (self.expected_end(at, host, job), job)).collect()
+    }
+
+    /// The free host that would have all of a running job's work done first, and when.
+    fn soonest_copy(&mut self, at: Time, job: JobId) -> Option<(Time, HostId)> {
+        let JobState::Running(seat) = self.jobs.state(job) else { return None };
+        let system = usize::from(self.system[job]);
+        let here = self.pace[seat.host][system] * self.amdahl(job, seat.host, self.given[job]);
+        let work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / here);
+        let mut best: Option<(Time, HostId)> = None;
+        for &host in self.eligible[job].clone().iter() {
+            let is_free = !self.forecasts.of(host).free.is_empty();
+            if host == seat.host || !is_free || self.tries[job].avoid.contains(&host) {
+                continue;
+            }
+            let cores = self.cores_for(job, host);
+            let takes = work.scale(self.pace[host][system] * self.amdahl(job, host, cores));
+            let finish = at + self.transfer(host, job) + takes + self.onward(job, host);
+            best = best.into_iter().chain([(finish, host)]).min();
+        }
+        best
+    }
+
+    fn begin_copy(&mut self, at: Time, job: JobId, host: HostId, out: &mut Vec<Order>) {
+        let JobState::Running(seat) = self.jobs.state(job) else { return };
+        let Some(offer) = self.offer(at, job, host).filter(|offer| offer.free) else { return };
+        self.set_aside(job, seat, false);
+        self.tries[job].copies += 1;
+        self.unseat_for_another(job);
+        self.bind(at, job, offer, out);
+    }
+
+    fn set_aside(&mut self, job: JobId, seat: Seat, ends: bool) {
+        let Seat { host, slot, attempt, since } = seat;
+        self.hosts.set_aside(host, slot, Older { job, attempt, cores: self.given[job], since, ends });
+        self.forecasts.touch(host);
+    }
+
+    /// Gives jobs whose newest attempt came to nothing back to the older one, and ends what is not needed.
+    pub(super) fn review_older(&mut self, out: &mut Vec<Order>) {
+        let older: Vec<_> = self.hosts.all_older().filter(|(_, _, older)| !older.ends).collect();
+        for (host, slot, Older { job, attempt, cores, since, .. }) in older {
+            let state = self.jobs.state(job);
+            if state.is_over() || self.phase == Phase::Stopping {
+                self.end_older(job, out);
+            } else if state.seat().is_none() && self.hosts.older_over(job, attempt).is_some() {
+                self.given[job] = cores;
+                self.progress[job] = None;
+                self.jobs.set(job, JobState::Running(Seat { host, slot, attempt, since }));
+                self.forecasts.touch(host);
+            }
+        }
+    }
+
+    /// Ends the older attempt of a job that needs it no more.
+    pub(super) fn end_older(&mut self, job: JobId, out: &mut Vec<Order>) {
+        let Some((host, slot)) = self.hosts.older_of(job) else { return };
+        if let Some(Older { attempt, .. }) = self.hosts.end_older(host, slot) {
+            out.push(Order::Cancel { job, attempt, host, slot });
+        }
+    }
+
+    /// An attempt is over that is not its job's newest: what came of it counts, if nothing else has yet.
+    pub(super) fn older_finished(
+        &mut self,
+        job: JobId,
+        attempt: Attempt,
+        outcome: &Outcome,
+        out: &mut Vec<Order>,
+    ) {
+        let Some((host, slot, older)) = self.hosts.older_over(job, attempt) else { return };
+        self.forecasts.touch(host);
+        if self.jobs.state(job).is_over() {
+            return;
+        }
+        match outcome {
+            Outcome::Built { made, times } => {
+                self.end_newer(job, out);
+                self.given[job] = older.cores;
+                self.built(job, Seat { host, slot, attempt, since: older.since }, made, *times);
+            }
+            Outcome::Failed { failure, message, .. } => {
+                self.end_newer(job, out);
+                self.failed(job, *failure, message, out);
+            }
+            Outcome::HostFailed { .. } | Outcome::Cancelled => {}
+        }
+    }
+
+    /// Ends the newest attempt of a job that is over by another one.
+    fn end_newer(&mut self, job: JobId, out: &mut Vec<Order>) {
+        if let JobState::Running(seat) = self.jobs.state(job) {
+            let Seat { host, slot, attempt, .. } = seat;
+            out.push(Order::Cancel { job, attempt, host, slot });
+            self.set_aside(job, seat, true);
+        }
+        if self.jobs.state(job).seat().is_some() {
+            self.unseat_for_another(job);
+        }
+    }
+}
