@@ -6,6 +6,9 @@
 //! bound is the largest such sum, over all `h`, `t` and classes of jobs, and holds the critical path and
 //! `work / speed` as special cases. Transfers count nothing.
 //!
+//! Work is no liquid, and one job keeps one slot: `bound/crowd.rs` has what that adds on hosts of different
+//! speed.
+//!
 //! A job may be spread over the cores of its host. Chains count each job at the shortest it can be. Its
 //! work is counted twice: against the cores, of which it never uses less than one core's work, and
 //! against the slots, of which it keeps one for as long as it is short at best. A job that a host only
@@ -16,6 +19,7 @@
 
 use std::collections::BTreeMap;
 
+use self::crowd::{Point, Slots, crowd_bound};
 use super::order::Order;
 use super::workload::{JobId, Workload};
 use crate::base::{Id, Span, Table};
@@ -26,6 +30,9 @@ const PLACES: u32 = 20;
 const PART_PLACES: u32 = 32;
 /// No sum of what fits into [`Span`] and such speeds overflows 128 bits.
 const MAX_SPEED: f64 = (1u64 << 40) as f64;
+
+/// Jobs that [`crowd_bound`] looks at, all classes together.
+const LOOKS: usize = 1 << 21;
 
 /// What a host has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,8 @@ struct Class {
     lanes: f64,
     /// The sum of slots × speed.
     slots: f64,
+    /// Slots by host with their speed.
+    each: Vec<(u32, f64)>,
 }
 
 /// What hosts can do for jobs at most.
@@ -123,10 +132,12 @@ fn class(hosts: &[Power], groups: &BTreeMap<Set, Vec<JobId>>, set: &Set) -> Clas
     let within = |own: &&Set| own.iter().all(|(host, speed)| set.get(host).is_some_and(|s| s >= speed));
     let mut jobs: Vec<JobId> = groups.keys().filter(within).flat_map(|own| &groups[own]).copied().collect();
     jobs.sort_unstable();
-    let sum = |count: fn(&Power) -> u32| {
-        set.iter().map(|(&host, &speed)| f64::from(count(&hosts[host])) * f64::from_bits(speed)).sum()
+    let rooms = |count: fn(&Power) -> u32| -> Vec<(u32, f64)> {
+        set.iter().map(|(&host, &speed)| (count(&hosts[host]), f64::from_bits(speed))).collect()
     };
-    Class { jobs, lanes: sum(|power| power.lanes), slots: sum(|power| power.slots) }
+    let sum = |rooms: &[(u32, f64)]| rooms.iter().map(|&(count, speed)| f64::from(count) * speed).sum();
+    let each = rooms(|power| power.slots);
+    Class { jobs, lanes: sum(&rooms(|power| power.lanes)), slots: sum(&each), each }
 }
 
 /// The longest time that every schedule of `work` takes at least, when a job takes `cost` on one core of
@@ -143,19 +154,27 @@ pub fn makespan_bound(work: &Workload, cost: &Table<JobId, Span>, limits: &Limit
     let whole = |job| heads[job].saturating_add(shortest[job]).saturating_add(tails[job]);
     let mut bound = work.jobs.ids().map(whole).max().unwrap_or(0);
     for class in &limits.classes {
-        let mut sweep = |speed: f64, work_of: &dyn Fn(JobId) -> u128| {
-            let Some(speed) = fixed_point(speed) else { return };
+        let points = |work_of: &dyn Fn(JobId) -> u128| -> Vec<Point> {
             let jobs = class.jobs.iter().filter(|&&job| job.index() < work.jobs.len());
-            let point = |&job: &JobId| Point { head: heads[job], tail: tails[job], work: work_of(job) };
-            bound = bound.max(area_bound(jobs.map(point).collect(), speed));
+            jobs.map(|&job| Point { head: heads[job], tail: tails[job], work: work_of(job) }).collect()
         };
-        sweep(class.lanes, &|job| cost_of(job) << PLACES);
-        // Where there are as many slots as lanes, they say no more.
-        if class.slots < class.lanes {
-            sweep(class.slots, &|job| (cost_of(job) * part_of(&limits.least, job)) >> (PART_PLACES - PLACES));
+        if let Some(speed) = fixed_point(class.lanes) {
+            bound = bound.max(area_bound(points(&|job| cost_of(job) << PLACES), speed));
         }
+        let Some(speed) = fixed_point(class.slots) else { continue };
+        let on_slots = points(&|job| (cost_of(job) * part_of(&limits.least, job)) >> (PART_PLACES - PLACES));
+        // Where there are as many slots as lanes, their area says no more.
+        if class.slots < class.lanes {
+            bound = bound.max(area_bound(on_slots.clone(), speed));
+        }
+        let each: Option<Vec<Slots>> = class.each.iter().map(slots).collect();
+        bound = each.map_or(bound, |each| crowd_bound(on_slots, &each, bound, LOOKS / limits.classes.len()));
     }
     Span(bound)
+}
+
+fn slots(&(count, speed): &(u32, f64)) -> Option<Slots> {
+    fixed_point(speed).map(|speed| Slots { speed, count })
 }
 
 fn part_of(parts: &Table<JobId, u128>, job: JobId) -> u128 {
@@ -165,14 +184,6 @@ fn part_of(parts: &Table<JobId, u128>, job: JobId) -> u128 {
 /// A part rounded down.
 fn part(part: f64) -> u128 {
     (part * (1u64 << PART_PLACES) as f64) as u128
-}
-
-/// A job in the sweep: chain before, chain after (microseconds), and work in units of the speed's.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    head: u64,
-    tail: u64,
-    work: u128,
 }
 
 /// A speed rounded up, for bounds get lower with it.
@@ -263,5 +274,6 @@ impl TailTree {
     }
 }
 
+mod crowd;
 #[cfg(test)]
 mod tests;

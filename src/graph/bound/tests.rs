@@ -94,8 +94,13 @@ fn a_class_with_one_slow_host_is_the_narrow_place() {
     assert_eq!(
         limits.classes,
         [
-            Class { jobs: work.jobs.ids().collect(), lanes: 17.0, slots: 17.0 },
-            Class { jobs: vec![JobId(0), JobId(1)], lanes: 1.0, slots: 1.0 },
+            Class {
+                jobs: work.jobs.ids().collect(),
+                lanes: 17.0,
+                slots: 17.0,
+                each: vec![(8, 2.0), (1, 1.0)]
+            },
+            Class { jobs: vec![JobId(0), JobId(1)], lanes: 1.0, slots: 1.0, each: vec![(1, 1.0)] },
         ]
     );
     assert_eq!(makespan_bound(&work, &seconds(&[3; 4]), &limits), Span::from_secs(6));
@@ -123,6 +128,25 @@ fn nonsense_bounds_nothing_and_breaks_nothing() {
     assert_eq!(makespan_bound(&work, &seconds(&[1, 1]), &longer), Span::from_secs(2));
     assert_eq!(makespan_bound(&work, &Table::new(), &longer), Span::ZERO);
     assert_eq!(makespan_bound(&Workload::default(), &cost, &longer), Span::ZERO);
+}
+
+#[test]
+fn jobs_are_no_liquid() {
+    // By area 20 jobs of 6 s are done in 20 x 6 / 24 = 5 s. But a slot of half the speed does none in 6 s.
+    let hosts = [(4, 2.0), (12, 1.0), (8, 0.5)];
+    let bound = |needs: &[Vec<usize>], cost: &[u64]| {
+        let work = work(needs);
+        makespan_bound(&work, &seconds(cost), &limits(&work, &hosts, |_, _| true))
+    };
+    assert_eq!(bound(&vec![vec![]; 20], &[6; 20]), Span::from_secs(6));
+    // Five of different length: four fast slots are as busy, or a slower one gets the shortest.
+    assert_eq!(bound(&vec![vec![]; 5], &[10, 9, 8, 8, 7]), Span::from_secs(7));
+    // Between one job of 2 s before and one after, both at double speed.
+    let mut needs = vec![vec![]];
+    needs.extend(vec![vec![0]; 20]);
+    needs.push((1..21).collect());
+    let cost: Vec<u64> = [2].into_iter().chain([6; 20]).chain([2]).collect();
+    assert_eq!(bound(&needs, &cost), Span::from_secs(8));
 }
 
 /// One host on whose cores jobs are spread as far as `least`.
@@ -160,7 +184,70 @@ fn a_host_that_only_emulates_is_as_slow_as_that() {
     assert_eq!(makespan_bound(&work, &seconds(&[1; 4]), &limits).0 / 1000, 10_000);
 }
 
+/// The least makespan of all schedules, by trying them: any job whose needs are done goes next to any slot.
+/// `times` has the time of each job on each slot, if it can be built there.
+struct Optimum<'a> {
+    work: &'a Workload,
+    times: &'a Table<JobId, Vec<Option<f64>>>,
+    best: f64,
+}
+
+impl Optimum<'_> {
+    fn search(&mut self, done: &mut Table<JobId, Option<f64>>, free: &mut Vec<f64>) {
+        let end = done.rows().iter().flatten().copied().fold(0.0, f64::max);
+        if end >= self.best {
+            return;
+        }
+        if done.rows().iter().all(Option::is_some) {
+            self.best = end;
+            return;
+        }
+        for job in self.work.jobs.ids().filter(|&job| done[job].is_none()).collect::<Vec<_>>() {
+            let needs = self.work.jobs[job].needs.iter().map(|&need| done[need]);
+            let Some(ready) = needs.collect::<Option<Vec<f64>>>() else { continue };
+            let ready = ready.into_iter().fold(0.0, f64::max);
+            for slot in 0..free.len() {
+                let Some(time) = self.times[job][slot] else { continue };
+                let before = free[slot];
+                free[slot] = before.max(ready) + time;
+                done[job] = Some(free[slot]);
+                self.search(done, free);
+                (done[job], free[slot]) = (None, before);
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_best_of_all_schedules_does_not_beat_the_bound(
+        (work, cost) in random_work(6),
+        hosts in proptest::collection::vec((1..=2u32, prop_oneof![Just(0.5), Just(1.0), Just(2.0), 0.1..4.0f64]), 2),
+        can in proptest::collection::vec(0..4u32, 6),
+        least in proptest::collection::vec(prop_oneof![Just(1.0), 0.125..1.0f64], 12),
+    ) {
+        // Of at most three slots. As many cores as a job can use are always free.
+        let slots: Vec<(usize, f64)> = hosts.iter().enumerate()
+            .flat_map(|(i, &(slots, speed))| (0..slots).map(move |_| (i, speed))).take(3).collect();
+        let count = |host| slots.iter().filter(|slot| slot.0 == host).count() as u32;
+        let powers: Vec<Power> = (0..2).map(|i| Power { slots: count(i), lanes: 8 * count(i) }).collect();
+        let able = |job: JobId, host: usize| can[job.index()] == 0 || can[job.index()] != host as u32 + 1;
+        let least = |job: JobId, host: usize| least[2 * job.index() + host];
+        let limits = Limits::new(&work, &powers, |job| {
+            let pace = |host: usize| Pace { speed: hosts[host].1, least: least(job, host) };
+            (0..2).filter(|&host| able(job, host)).map(|host| (host, pace(host))).collect()
+        });
+        let time = |job: JobId, &(host, speed): &(usize, f64)| {
+            able(job, host).then(|| cost[job].0 as f64 * least(job, host) / speed)
+        };
+        let times: Table<JobId, Vec<Option<f64>>> =
+            work.jobs.ids().map(|job| slots.iter().map(|slot| time(job, slot)).collect()).collect();
+        let mut optimum = Optimum { work: &work, times: &times, best: f64::INFINITY };
+        optimum.search(&mut Table::filled(work.jobs.len(), None), &mut vec![0.0; slots.len()]);
+        let bound = makespan_bound(&work, &cost, &limits).0 as f64;
+        prop_assert!(bound <= optimum.best * (1.0 + 1e-9), "{} > {}", bound, optimum.best);
+    }
+
     #[test]
     fn the_sweep_finds_what_all_pairs_find(
         points in proptest::collection::vec((0..20u64, 0..20u64, 0..50u128), 0..40),
