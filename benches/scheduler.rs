@@ -11,7 +11,7 @@ use divan::counter::ItemsCount;
 use drvdispatch::base::Table;
 use drvdispatch::cost;
 use drvdispatch::drive::Watch;
-use drvdispatch::graph::{Graph, Workload, critical_path};
+use drvdispatch::graph::{Graph, Workload, critical_path, makespan_bound};
 use drvdispatch::nix::parse_show;
 use drvdispatch::run::{Event, Order};
 use drvdispatch::sched::Policy;
@@ -76,6 +76,17 @@ fn simulate_12083_on_16_hosts(bencher: Bencher) {
             count.builds
         },
     );
+}
+
+/// What no schedule beats.
+#[divan::bench(sample_count = 20)]
+fn bound_12083_on_16_hosts(bencher: Bencher) {
+    let (input, hosts) = (large(), clusters::many(16));
+    let eligible = Table::filled(input.real.jobs.len(), hosts.ids().collect());
+    bencher.bench_local(|| {
+        let limits = cost::limits(&input.real, &hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
+        makespan_bound(&input.real, &input.truth, &limits)
+    });
 }
 
 /// From the text that Nix prints to a critical path.

@@ -26,6 +26,8 @@ pub struct MeasuredBound {
     running: BTreeMap<(JobId, Attempt), (HostId, u32)>,
     /// Per host: the most cores given out at a time.
     most: Table<HostId, u32>,
+    /// Per host: the most cores given to one job; more than it has where it said later that it has fewer.
+    widest: Table<HostId, u32>,
     /// Per job: its least time on one core of a host of speed 1, of all times that it was built.
     cost: Table<JobId, Option<Span>>,
 }
@@ -38,6 +40,7 @@ impl MeasuredBound {
             parallel: parallel_parts(&header.workload),
             running: BTreeMap::new(),
             most: Table::filled(header.hosts.len(), 0),
+            widest: Table::filled(header.hosts.len(), 0),
             cost: Table::filled(header.workload.jobs.len(), None),
             header: Arc::clone(header),
         }
@@ -75,6 +78,7 @@ impl MeasuredBound {
             (all, given) => given.min(all),
         };
         self.running.insert((*job, *attempt), (*host, cores));
+        self.widest[*host] = self.widest[*host].max(cores);
         let given = self.running.values().filter(|(on, _)| on == host).map(|(_, cores)| *cores);
         self.most[*host] = self.most[*host].max(given.fold(0, u32::saturating_add));
     }
@@ -83,7 +87,10 @@ impl MeasuredBound {
     pub fn bound(&self) -> Span {
         let work = &self.header.workload;
         let lanes = |id: HostId| self.hosts[id].lanes().max(self.most[id]);
-        let limits = limits(work, &self.hosts, &self.header.eligible(), &self.parallel, lanes);
+        let as_wide =
+            |(id, host): (HostId, &Host)| Host { cores: host.cores.max(self.widest[id]), ..host.clone() };
+        let hosts = self.hosts.iter().map(as_wide).collect();
+        let limits = limits(work, &hosts, &self.header.eligible(), &self.parallel, lanes);
         let cost = self.cost.rows().iter().map(|cost| cost.unwrap_or_default()).collect();
         makespan_bound(work, &cost, &limits)
     }
@@ -99,6 +106,11 @@ mod tests {
     /// Builds the chain of three jobs, each in ten seconds with so many cores; the first and the last can
     /// be spread.
     fn chain(cores: u32, known: Option<u32>) -> f64 {
+        chain_until(cores, known, None)
+    }
+
+    /// The same, after which the host says that it has other cores.
+    fn chain_until(cores: u32, known: Option<u32>, later: Option<u32>) -> f64 {
         let mut header = arbitrary::header();
         header.hosts.iter_mut().for_each(|(_, host)| (host.cores, host.speed) = (0, 1.0));
         let mut run = MeasuredBound::new(&Arc::new(header));
@@ -113,6 +125,9 @@ mod tests {
             let outcome = Outcome::Built { made: vec![], times };
             run.event(&Event::Finished { job, attempt, outcome });
         }
+        if let Some(cores) = later {
+            run.event(&Event::HostCores { host, cores });
+        }
         run.bound().as_secs_f64()
     }
 
@@ -122,6 +137,7 @@ mod tests {
         close(chain(1, None), 30.0);
         close(chain(4, Some(4)), 30.0);
         close(chain(0, Some(4)), 30.0);
+        close(chain_until(4, Some(4), Some(2)), 30.0);
         // 0.3 + 0.7 / 4 of ten seconds for two of them.
         close(chain(1, Some(4)), 10.0 + 2.0 * 4.75);
     }

@@ -47,13 +47,14 @@ fn point(head: u64, tail: u64, work: u128) -> Point {
 
 #[test]
 fn slots_that_begin_late_and_end_early_stand_still() {
-    // Each of two jobs has one slot, and one of them begins and ends 4 s later than the other.
-    let points = vec![point(0, 5, 9), point(4, 1, 9)];
-    assert_eq!(crowd_bound(points, &[Slots { speed: 1, count: 2 }], 0, 100), (18 + (0 + 4) + (1 + 5)) / 2);
-    // Of five seconds the slower slot stands still for no more than all.
-    let points = vec![point(0, 0, 10), point(9, 9, 2)];
-    let slots = [Slots { speed: 2, count: 1 }, Slots { speed: 1, count: 1 }];
-    assert_eq!(crowd_bound(points, &slots, 20, 100), 20);
+    // The jobs alone are 22 s of work for two slots, but one of the two has to wait 4 s for its first one.
+    // Without the one that is there at once it is 4 s and 12 s of work: 10 s.
+    let late = |points: [(u64, u64, u128); 4]| {
+        let points = points.map(|(head, tail, work)| point(head, tail, work)).to_vec();
+        crowd_bound(points, &[Slots { speed: 1, count: 2 }], 0, 100)
+    };
+    assert_eq!(late([(0, 0, 10), (4, 0, 4), (4, 0, 4), (4, 0, 4)]), (22 + 4) / 2);
+    assert_eq!(late([(0, 0, 10), (0, 4, 4), (0, 4, 4), (0, 4, 4)]), (22 + 4) / 2);
 }
 
 #[test]
