@@ -26,6 +26,9 @@ struct Line<'a> {
     runs: usize,
 }
 
+/// Fleets of unlike hosts, on which policies differ most: with the mean over both they are compared as a whole.
+const UNLIKE: [&str; 2] = ["het4", "wan"];
+
 /// Prints a table for each group of graphs, fleet and sigma.
 pub fn print(
     args: &Args,
@@ -39,28 +42,48 @@ pub fn print(
         false => sources[row.source].family.name().to_owned(),
     };
     let mut groups: BTreeMap<(String, usize, usize), Vec<&Row>> = BTreeMap::new();
+    let mut unlike: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         groups.entry((group(row), row.fleet, row.sigma)).or_default().push(row);
+        if UNLIKE.contains(&fleets[row.fleet].name) {
+            unlike.entry(row.sigma).or_default().push(row);
+        }
     }
     for ((group, fleet, sigma), rows) in &groups {
-        let (fleet, sigma) = (&fleets[*fleet], args.sigma[*sigma]);
-        let lines = lines(policies, rows);
-        if args.json {
-            lines.iter().for_each(|line| println!("{}", line.json(group, fleet.name, sigma)));
-            continue;
-        }
-        println!("\n{group} on {} ({}), sigma {sigma}", fleet.name, fleet.about);
-        println!(
-            "{:<24} {:>8} {:>15} {:>9} {:>17} {:>9}  idle %: {:>7} {:>7} {:>8}",
-            "policy", "/ bound", "95 %", "to first", "95 %", "GB", "no work", "waiting", "transfer"
-        );
-        lines.iter().for_each(Line::print);
+        let Cluster { name, about, .. } = &fleets[*fleet];
+        print_group(args, policies, rows, [group, name, about], args.sigma[*sigma]);
+    }
+    let together = fleets.iter().filter(|fleet| UNLIKE.contains(&fleet.name)).count() > 1;
+    for (sigma, rows) in unlike.iter().filter(|_| together && !args.each) {
+        let place = ["all graphs", &UNLIKE.join(" and "), "each graph in each fleet counts once"];
+        print_group(args, policies, rows, place, args.sigma[*sigma]);
     }
 }
 
+/// Prints the table of one group: of which graphs, where, and what that is.
+fn print_group(
+    args: &Args,
+    policies: &[(String, Policy)],
+    rows: &[&Row],
+    [group, fleet, about]: [&str; 3],
+    sigma: f64,
+) {
+    let lines = lines(policies, rows);
+    if args.json {
+        return lines.iter().for_each(|line| println!("{}", line.json(group, fleet, sigma)));
+    }
+    println!("\n{group} on {fleet} ({about}), sigma {sigma}");
+    println!(
+        "{:<24} {:>8} {:>15} {:>9} {:>17} {:>9}  idle %: {:>7} {:>7} {:>8}",
+        "policy", "/ bound", "95 %", "to first", "95 %", "GB", "no work", "waiting", "transfer"
+    );
+    lines.iter().for_each(Line::print);
+}
+
 fn lines<'a>(policies: &'a [(String, Policy)], rows: &[&Row]) -> Vec<Line<'a>> {
-    let first: BTreeMap<(usize, u64), f64> =
-        rows.iter().filter(|row| row.policy == 0).map(|row| ((row.source, row.seed), row.ratio)).collect();
+    let world = |row: &Row| (row.source, row.fleet, row.seed);
+    let first: BTreeMap<(usize, usize, u64), f64> =
+        rows.iter().filter(|row| row.policy == 0).map(|row| (world(row), row.ratio)).collect();
     let line = |(index, (name, _)): (usize, &'a (String, Policy))| {
         let of: Vec<&Row> = rows.iter().filter(|row| row.policy == index).copied().collect();
         let by_seed = |value: &dyn Fn(&Row) -> Option<f64>| {
@@ -81,7 +104,7 @@ fn lines<'a>(policies: &'a [(String, Policy)], rows: &[&Row]) -> Vec<Line<'a>> {
         (!of.is_empty()).then(|| Line {
             policy: name,
             ratio: by_seed(&|row| Some(row.ratio)),
-            relative: by_seed(&|row| Some(row.ratio / first.get(&(row.source, row.seed))?)),
+            relative: by_seed(&|row| Some(row.ratio / first.get(&world(row))?)),
             gigabytes: bytes as f64 / 1e9 / of.len() as f64,
             no_work: no_work / all,
             waiting: waiting / all,
