@@ -5,16 +5,26 @@
 
 mod estimate;
 mod limits;
+mod links;
 mod live;
+mod memory;
+mod names;
 mod parallel;
+mod params;
 mod prior;
 mod remaining;
+mod sample;
 mod speeds;
 
 pub use estimate::Cost;
 pub use limits::limits;
+pub use links::{LinkSample, Links};
 pub use live::Live;
+pub use memory::{About, Memory};
+pub use names::pname_version;
 pub use parallel::{amdahl, parallel_part, parallel_parts};
+pub use params::CostParams;
 pub use prior::{OutputClass, classify, estimate, guess_sizes};
 pub use remaining::remaining;
+pub use sample::Sample;
 pub use speeds::Speeds;
