@@ -90,7 +90,7 @@ fn chosen(setup: &Setup) -> impl Iterator<Item = (HostId, &Host)> {
 }
 
 /// Rows in columns; the last one is as wide as it likes.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
