@@ -54,14 +54,25 @@ impl Learned {
         let hosts = &setup.fleet.hosts;
         let learned =
             Learned::load(remember, hosts.rows().iter().map(|host| (host.name.as_str(), host.speed)), warn);
-        setup.fleet.learn_speeds(|host, system| learned.memory.speed(host, system));
+        setup.fleet.learn_speeds(|host, system| learned.speed(host, system));
         for (_, host) in setup.fleet.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME) {
-            if let Some((bandwidth, latency)) = learned.links.of(&host.name) {
-                // 0 stands for a link that costs nothing.
-                host.link = LinkSpeed { bandwidth: bandwidth.max(1), latency };
+            if let Some(link) = learned.link(&host.name) {
+                host.link = link;
             }
         }
         learned
+    }
+
+    /// The speed of a host for a system, where one was learned.
+    pub fn speed(&self, host: &str, system: &str) -> Option<f64> {
+        self.memory.speed(host, system)
+    }
+
+    /// The way to a host, where it was learned.
+    pub fn link(&self, host: &str) -> Option<LinkSpeed> {
+        let (bandwidth, latency) = self.links.of(host)?;
+        // 0 stands for a link that costs nothing.
+        Some(LinkSpeed { bandwidth: bandwidth.max(1), latency })
     }
 
     /// Gives what jobs make the sizes that it had before.

@@ -14,10 +14,11 @@ use crate::report::{clean, plural};
 const SHOWN: usize = 20;
 
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Takes nix-output-monitor's $XDG_STATE_HOME/nix-output-monitor/build-reports.csv (older versions have it in
-$XDG_CACHE_HOME), what `nix build --json` prints, and what `drvdispatch history export` does. Lines that are wrong
-are named and left out; what is remembered already is not taken in again.")]
+#[command(
+    after_help = "Takes nix-output-monitor's $XDG_STATE_HOME/nix-output-monitor/build-reports.csv (older versions \
+    have it in $XDG_CACHE_HOME), what `nix build --json` prints, and what `drvdispatch history export` does. Lines \
+    that are wrong are named and left out; what is remembered already is not taken in again."
+)]
 pub struct ImportArgs {
     /// The files; - is stdin
     #[arg(value_name = "FILE", required = true)]
