@@ -181,6 +181,52 @@ fn intervals_cover_what_they_say() {
     assert!((0.87..0.93).contains(&part(1)), "{}", part(1));
 }
 
+/// The jobs of a NixOS system, without what they need.
+fn system() -> Workload {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/graphs/system-facts.json");
+    let facts: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(file).expect("it is in the repository")).expect("JSON");
+    let job = |drv: &serde_json::Value| {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let fixed = |output: &serde_json::Value| output.get("method").is_some();
+        Job {
+            name: text(&drv["name"]),
+            system: text(&drv["system"]),
+            features: text(&drv["env"]["requiredSystemFeatures"]).split(' ').map(str::to_owned).collect(),
+            fixed_output: drv["outputs"].as_object().is_some_and(|all| all.values().any(fixed)),
+            prefer_local: text(&drv["env"]["preferLocalBuild"]) == "1",
+            parallel: text(&drv["env"]["enableParallelBuilding"]) == "1",
+            ..Job::default()
+        }
+    };
+    let derivations = facts["derivations"].as_object().expect("derivations by path");
+    Workload { jobs: derivations.values().map(job).collect(), ..Workload::default() }
+}
+
+#[test]
+fn the_first_plan_has_the_large_packages_first() {
+    let work = system();
+    let costs = learned(&[]).estimates(&work);
+    let mut order: Vec<JobId> = work.jobs.ids().collect();
+    order.sort_by_key(|job| std::cmp::Reverse(costs[*job].median));
+    let place = |package: &str| {
+        let is = |job: &JobId| {
+            let job = &work.jobs[*job];
+            pname_version(&job.name).0 == package && !job.fixed_output
+        };
+        order.iter().position(is).unwrap_or_else(|| panic!("{package} is in the graph"))
+    };
+    for package in ["gcc", "llvm", "linux", "rustc", "glibc", "clang", "cargo"] {
+        assert!(place(package) < 25, "{package} is number {}", place(package));
+    }
+    for package in ["python3", "perl", "cmake", "boost", "openssl", "systemd", "binutils"] {
+        assert!(place(package) < 75, "{package} is number {}", place(package));
+    }
+    let small = [OutputClass::Text, OutputClass::Hook, OutputClass::Patch];
+    let first_small = order.iter().position(|job| small.contains(&OutputClass::of(&work.jobs[*job])));
+    assert!(first_small.is_some_and(|at| at > 300), "{first_small:?}");
+}
+
 fn any_sample() -> impl Strategy<Value = Sample> {
     let wall = prop_oneof![Just(0), Just(u64::MAX), 0..10_000_000_000u64];
     let cpu = proptest::option::of(prop_oneof![Just(0), Just(u64::MAX), 0..10_000_000_000u64]);
