@@ -165,8 +165,8 @@ fn dispatch(
     let eligible = setup.eligible(&work)?;
     setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
     let (estimates, parallel) = learned.estimates(&work);
-    if let Some(line) = learned.basis(&work).filter(|_| !args.how.quiet) {
-        super::tell!("{line}");
+    if !args.how.quiet && !work.jobs.is_empty() {
+        super::tell!("{}", learned.basis(&work));
     }
     let started = prepare::unix_now();
     let mux = Arc::new(setup.mux()?);

@@ -56,8 +56,7 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
         return Ok(u8::from(!check_all(&setup, timeout)?));
     }
-    let speeds = setup.fleet.hosts.rows().iter().map(|host| (host.name.as_str(), host.speed));
-    let learned = Learned::load(&args.remember, speeds, &mut |line| super::tell!("{line}"));
+    let learned = Learned::load(&args.remember, setup.fleet.hosts.rows(), &mut |line| super::tell!("{line}"));
     super::put(&table(&setup, &learned), "the hosts")?;
     Ok(0)
 }

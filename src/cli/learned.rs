@@ -1,12 +1,13 @@
 //! What a run knows from those before it, and where it is put in: estimates, speeds, links, sizes, cores.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::setup::Setup;
 use crate::base::Table;
-use crate::cost::{About, Cost, CostParams, Links, Memory};
-use crate::fleet::{HostId, LinkSpeed};
-use crate::graph::{JobId, Workload};
+use crate::cost::{About, Cost, CostParams, Known, Links, Memory};
+use crate::fleet::{Host, HostId, LinkSpeed};
+use crate::graph::{JobId, PathId, Workload};
 use crate::records::history::{Healed, History, HistoryError, heal};
 
 /// Whether to look at the history, and whether to write it.
@@ -16,6 +17,33 @@ pub struct Remember {
     /// Neither use nor write the history of builds
     #[arg(long)]
     pub no_history: bool,
+}
+
+/// How many estimates rest on what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Basis {
+    /// On earlier builds of the package.
+    history: usize,
+    /// On the shipped table of packages.
+    packages: usize,
+    /// On its kind only.
+    kinds: usize,
+}
+
+/// For people, in a few words.
+impl std::fmt::Display for Basis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Basis { history, packages, kinds } = *self;
+        let all = history + packages + kinds;
+        write!(f, "estimates: {history} of {all} from history")?;
+        match (packages, kinds) {
+            (0, 0) => Ok(()),
+            (0, _) => write!(f, ", the rest by kind"),
+            (_, 0) => write!(f, ", the rest from the shipped table"),
+            _ => write!(f, ", {packages} from the shipped table, the rest by kind"),
+        }
+    }
 }
 
 /// What was learned.
@@ -28,14 +56,15 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Reads the history, with hosts of these configured speeds. What is wrong with it goes to `warn`.
-    pub fn load<'a>(
-        remember: &Remember,
-        hosts: impl Iterator<Item = (&'a str, f64)>,
-        warn: &mut dyn FnMut(&str),
-    ) -> Learned {
+    /// Reads the history, with these hosts as they are configured. What is wrong with it goes to `warn`.
+    pub fn load(remember: &Remember, hosts: &[Host], warn: &mut dyn FnMut(&str)) -> Learned {
         let mut fresh = Memory::new(CostParams::default());
-        hosts.for_each(|(name, speed)| fresh.configure(name, speed));
+        for host in hosts {
+            fresh.configure(&host.name, host.speed);
+            for system in host.emulated.keys() {
+                fresh.configure_system(&host.name, system, host.speed_for(system));
+            }
+        }
         let nothing = |memory: Memory| Learned { memory, links: Links::default(), history: None };
         if remember.no_history {
             return nothing(fresh);
@@ -51,9 +80,7 @@ impl Learned {
     /// The same for the hosts of a run, which get the speeds and links that were learned. What the user said
     /// of them counts more.
     pub fn of_hosts(setup: &mut Setup, remember: &Remember, warn: &mut dyn FnMut(&str)) -> Learned {
-        let hosts = &setup.fleet.hosts;
-        let learned =
-            Learned::load(remember, hosts.rows().iter().map(|host| (host.name.as_str(), host.speed)), warn);
+        let learned = Learned::load(remember, setup.fleet.hosts.rows(), warn);
         setup.fleet.learn_speeds(|host, system| learned.speed(host, system));
         for (_, host) in setup.fleet.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME) {
             if let Some(link) = learned.link(&host.name) {
@@ -77,17 +104,30 @@ impl Learned {
 
     /// Gives what jobs make the sizes that it had before.
     pub fn sizes(&self, work: &mut Workload) {
-        for (_, job) in work.jobs.iter() {
-            let outputs = job.outputs.len() as u64;
-            if let Some(size) = self.memory.output_size(&About::job(job)).filter(|_| outputs > 0) {
-                job.outputs.iter().for_each(|&path| work.paths[path].size = size.div_ceil(outputs));
-            }
-        }
+        let known: Vec<(PathId, u64)> = work
+            .jobs
+            .rows()
+            .iter()
+            .filter_map(|job| Some((job, self.memory.output_size(&About::job(work, job))?)))
+            .flat_map(|(job, size)| {
+                let each = size.div_ceil(job.outputs.len().max(1) as u64);
+                job.outputs.iter().map(move |&path| (path, each))
+            })
+            .collect();
+        known.into_iter().for_each(|(path, size)| work.paths[path].size = size);
     }
 
-    /// What estimates rest on; nothing if there is nothing to build.
-    pub fn basis(&self, work: &Workload) -> Option<String> {
-        (!work.jobs.is_empty()).then(|| "estimates: TODO".to_owned())
+    /// What the estimates of jobs rest on.
+    pub fn basis(&self, work: &Workload) -> Basis {
+        let mut basis = Basis::default();
+        for (_, job) in work.jobs.iter() {
+            match self.memory.forecast(&About::job(work, job)).known() {
+                Known::Once | Known::Twice | Known::Often => basis.history += 1,
+                Known::Table => basis.packages += 1,
+                Known::Kind | Known::Size => basis.kinds += 1,
+            }
+        }
+        basis
     }
 
     /// What each job is estimated to cost, and which part of it more cores make faster.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, why};
-use super::learned::{Learned, Remember};
+use super::learned::{Basis, Learned, Remember};
 use super::policies::{Comparison, Decide};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
@@ -65,8 +65,7 @@ struct Plan {
     #[serde(skip)]
     choice: Option<String>,
     /// What its estimates rest on.
-    #[serde(skip)]
-    basis: Option<String>,
+    estimates_from: Basis,
     /// Whether the hosts that are there can build all that was asked for.
     complete: bool,
     jobs: Vec<PlannedJob>,
@@ -184,7 +183,7 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared, learned: &Learned) 
         unreachable,
         policy: choice.name,
         choice: args.decide.said_of(&choice, work.jobs.len()),
-        basis: learned.basis(work),
+        estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),
         jobs: builds.iter().map(planned).collect(),
     }))
@@ -272,9 +271,10 @@ fn text(plan: &Plan) -> String {
         let parts = loss_parts(losses).map(|parts| format!(": {parts}")).unwrap_or_default();
         let _ = writeln!(out, "{ratio:.2} times the lower bound{parts}");
     }
-    for line in plan.choice.iter().chain(&plan.basis) {
-        let _ = writeln!(out, "{line}");
+    if let Some(choice) = &plan.choice {
+        let _ = writeln!(out, "{choice}");
     }
+    let _ = writeln!(out, "{}", plan.estimates_from);
     if !plan.complete {
         out.push_str("the hosts that have answered cannot build all of it\n");
     }

@@ -86,7 +86,7 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
             prepare::load(&setup, &args.what, &mut say)?
         }
     };
-    let learned = Learned::load(&args.remember, std::iter::empty(), &mut say);
+    let learned = Learned::load(&args.remember, &[], &mut say);
     learned.sizes(&mut prepared.work);
     let split = split(&prepared.work, &learned.estimates(&prepared.work).0, args.shards, args.slots);
     if args.json {
