@@ -106,7 +106,9 @@ impl History {
              ORDER BY stopped DESC, id DESC LIMIT {MOST_LEARNED}) ORDER BY stopped, id"
         );
         let values = [Value::from(outcome_word(Ended::Built)), Value::from(before.map_or(i64::MAX, int))];
-        self.each(&sql, &values, |build| memory.learn(&build.sample))?;
+        let mut samples = Vec::new();
+        self.each(&sql, &values, |build| samples.push(build.sample))?;
+        memory.learn_all(&samples);
         Ok(memory)
     }
 
