@@ -10,16 +10,17 @@ use crossbeam::channel::Receiver;
 
 use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
+use super::learned::{Learned, Remember};
 use super::outcome::{self, Results};
 use super::policies::Decide;
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
-use crate::cost;
 use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
 use crate::drive::{Heard, drive};
 use crate::fleet::HostId;
 use crate::records::RunsDir;
+use crate::records::history::NomFile;
 use crate::report::{Detail, Live, Plain, View};
 use crate::run::{FORMAT, Header};
 use crate::sched::Policy;
@@ -42,6 +43,11 @@ pub struct BuildArgs {
     decide: Decide,
     #[command(flatten)]
     results: Results,
+    #[command(flatten)]
+    remember: Remember,
+    /// Do not pass build times on to nix-output-monitor
+    #[arg(long, help_heading = "History")]
+    no_nom: bool,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -130,7 +136,9 @@ fn with_runtime(
     // Connecting and evaluating take their time at the same time.
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
     let crew = Crew::start(prepare::slots(&setup), timeout, logs_dir());
+    let learning = Learned::begin(&setup, &args.remember);
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
+    let learned = learning.finish(&mut setup, &mut say)?;
     if !interrupts.is_empty() {
         return Ok(EXIT_INTERRUPTED);
     }
@@ -142,21 +150,25 @@ fn with_runtime(
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
         imports: setup.imports.clone(),
     };
-    dispatch(args, &setup, prepared, crew, means)
+    dispatch(args, &setup, prepared, learned, (crew, means))
 }
 
 fn dispatch(
     args: &BuildArgs,
     setup: &Setup,
     mut prepared: Prepared,
-    crew: Crew,
-    means: Means,
+    learned: Learned,
+    (crew, means): (Crew, Means),
 ) -> Result<u8, CliError> {
     args.results.check_links(&prepared)?;
-    let work = std::mem::take(&mut prepared.work);
+    let mut work = std::mem::take(&mut prepared.work);
+    learned.sizes(&mut work);
     let eligible = setup.eligible(&work)?;
     setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
-    let estimates = cost::estimate(&work);
+    let (estimates, parallel) = learned.estimates(&work);
+    if !args.how.quiet && !work.jobs.is_empty() {
+        super::tell!("{}", learned.basis(&work));
+    }
     let started = prepare::unix_now();
     let mux = Arc::new(setup.mux()?);
     let (world, logs) = crew.into_world(Arc::new(work.clone()), eligible.clone(), mux, means);
@@ -168,7 +180,8 @@ fn dispatch(
         ..Policy::default()
     };
     let facts = world.facts().cloned().collect();
-    let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts));
+    let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts))
+        .with_parallel(parallel.clone());
     let choice = args.decide.choose(&base, &rehearsal);
     if let Some(line) = args.decide.said_of(&choice, work.jobs.len()) {
         match choice.name == DEFAULT || args.how.quiet {
@@ -186,9 +199,11 @@ fn dispatch(
         hosts: setup.fleet.hosts.clone(),
         estimates,
         eligible: Some(eligible),
+        parallel: Some(parallel),
         policy: serde_json::to_value(&choice.policy).unwrap_or_default(),
     });
-    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
+    let past = (learned.history, NomFile::of_user().filter(|_| !args.no_nom));
+    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()), past);
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);

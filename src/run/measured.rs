@@ -12,7 +12,7 @@ use super::event::{Attempt, Event, Outcome};
 use super::log::Header;
 use super::order::Order;
 use crate::base::{Span, Table};
-use crate::cost::{amdahl, limits, parallel_parts};
+use crate::cost::{amdahl, limits};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, makespan_bound};
 
@@ -37,7 +37,7 @@ impl MeasuredBound {
     pub fn new(header: &Arc<Header>) -> MeasuredBound {
         MeasuredBound {
             hosts: header.hosts.clone(),
-            parallel: parallel_parts(&header.workload),
+            parallel: header.parallel(),
             running: BTreeMap::new(),
             most: Table::filled(header.hosts.len(), 0),
             widest: Table::filled(header.hosts.len(), 0),
@@ -111,7 +111,7 @@ mod tests {
 
     /// The same, after which the host says that it has other cores.
     fn chain_until(cores: u32, known: Option<u32>, later: Option<u32>) -> f64 {
-        let mut header = arbitrary::header();
+        let mut header = Header { parallel: None, ..arbitrary::header() };
         header.hosts.iter_mut().for_each(|(_, host)| (host.cores, host.speed) = (0, 1.0));
         let mut run = MeasuredBound::new(&Arc::new(header));
         let (host, slot, attempt) = (HostId(1), SlotId(0), Attempt(0));
