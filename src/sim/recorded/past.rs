@@ -1,0 +1,178 @@
+//! What a log says of a run apart from the decisions: what jobs take, what they made, what happened to
+//! hosts.
+//!
+//! A build that ran on several cores took `work × amdahl / speed`, and longer while more cores were given
+//! out on its host than it has: the simulated processors share as fair ones do, so here that is undone in
+//! the same way. What is simulated under the run's own orders then takes what it took.
+
+use std::collections::BTreeMap;
+
+use super::Trouble;
+use crate::base::{Span, Table, Time};
+use crate::cost::amdahl;
+use crate::fleet::{Host, HostId};
+use crate::graph::{JobId, Workload};
+use crate::run::{Attempt, Entry, Event, Header, Made, Order, Outcome, Step};
+
+/// What is kept of a run.
+pub(super) struct Past {
+    pub truth: Table<JobId, Option<Span>>,
+    pub real: Workload,
+    pub built: usize,
+    pub handling: Span,
+}
+
+/// An attempt under way.
+struct Running {
+    since: Time,
+    cores: u32,
+    /// Seconds that it would have taken so far with its cores to itself.
+    alone: f64,
+}
+
+/// The builds on a host, and how its processors are shared.
+#[derive(Default)]
+struct Busy {
+    running: BTreeMap<(JobId, Attempt), Running>,
+    last: Time,
+}
+
+impl Busy {
+    /// Brings what was done up to a moment, on a host with so many cores; 0 where unknown.
+    fn pass(&mut self, at: Time, cores: u32) {
+        let given: u64 = self.running.values().map(|run| u64::from(run.cores)).sum();
+        let rate = if cores == 0 { 1.0 } else { (f64::from(cores) / given.max(1) as f64).min(1.0) };
+        let done = at.since(self.last).as_secs_f64() * rate;
+        self.running.values_mut().for_each(|run| run.alone += done);
+        self.last = self.last.max(at);
+    }
+}
+
+impl Past {
+    /// `hosts` with their processors; `parallel` has the part of each job that cores make shorter.
+    pub fn of(
+        header: &Header,
+        hosts: &Table<HostId, Host>,
+        parallel: &Table<JobId, f64>,
+        entries: &[Entry],
+    ) -> Past {
+        let work = &header.workload;
+        let mut past = Past {
+            truth: header.estimates.rows().iter().map(|cost| Some(cost.median)).collect(),
+            real: work.clone(),
+            built: 0,
+            handling: Span::ZERO,
+        };
+        let mut counted = Table::filled(work.jobs.len(), false);
+        let mut on: BTreeMap<(JobId, Attempt), HostId> = BTreeMap::new();
+        let mut busy: Table<HostId, Busy> = hosts.ids().map(|_| Busy::default()).collect();
+        let mut handling = Vec::new();
+        for Entry { at, what } in entries {
+            match what {
+                Step::Order(Order::Build { job, attempt, host, cores, .. }) => {
+                    let all = hosts[*host].cores;
+                    busy[*host].pass(*at, all);
+                    let cores = cores_used(parallel[*job], *cores, all);
+                    on.insert((*job, *attempt), *host);
+                    let running = Running { since: *at, cores, alone: 0.0 };
+                    busy[*host].running.insert((*job, *attempt), running);
+                }
+                Step::Event(Event::HostLost { host, .. } | Event::HostRefused { host, .. }) => {
+                    busy[*host].pass(*at, hosts[*host].cores);
+                    busy[*host].running.clear();
+                    on.retain(|_, at| at != host);
+                }
+                Step::Event(Event::Finished { job, attempt, outcome }) => {
+                    let Some(host) = on.remove(&(*job, *attempt)) else { continue };
+                    let spec = &hosts[host];
+                    busy[host].pass(*at, spec.cores);
+                    let Some(run) = busy[host].running.remove(&(*job, *attempt)) else { continue };
+                    if let Outcome::Failed { .. } = outcome {
+                        past.truth[*job] = None;
+                    }
+                    let Outcome::Built { made, times } = outcome else { continue };
+                    past.made(made);
+                    past.built += usize::from(!std::mem::replace(&mut counted[*job], true));
+                    // Nothing was built if it took no time: it was there already.
+                    if times.wall > Span::ZERO {
+                        let lasted = at.since(run.since);
+                        handling.push(lasted.saturating_sub(times.wall));
+                        let share = run.alone / lasted.as_secs_f64().max(1e-6);
+                        let speed = spec.speed_for(&work.jobs[*job].system);
+                        let alone = speed * share.min(1.0) / amdahl(parallel[*job], run.cores);
+                        past.truth[*job] = Some(times.wall.scale(alone));
+                    }
+                }
+                _ => {}
+            }
+        }
+        handling.sort_unstable();
+        past.handling = handling.get(handling.len() / 2).copied().unwrap_or_default();
+        past
+    }
+
+    fn made(&mut self, made: &[Made]) {
+        for Made { path, size, refs } in made {
+            let spec = &mut self.real.paths[*path];
+            (spec.size, spec.refs) = (*size, refs.clone());
+        }
+    }
+}
+
+/// The cores that a build keeps busy, as the simulated world has it: one if it cannot be spread or the
+/// host's number is unknown; 0 stands for all.
+fn cores_used(parallel: f64, given: u32, all: u32) -> u32 {
+    match (parallel > 0.0 && all > 0, given) {
+        (false, _) => 1,
+        (true, 0) => all,
+        (true, given) => given,
+    }
+}
+
+/// What hosts said in the beginning or later of themselves, with its time, and what happened to them.
+pub(super) fn facts_and_troubles(entries: &[Entry], hosts: usize) -> (Vec<(Time, Event)>, Vec<Trouble>) {
+    let (mut facts, mut troubles) = (Vec::new(), Vec::new());
+    let mut ready = false;
+    // Per host: whether it is lost, and where its loss is among the troubles if it came later.
+    let mut lost: Table<HostId, Option<Option<usize>>> = Table::filled(hosts, None);
+    for Entry { at, what } in entries {
+        let Step::Event(event) = what else { continue };
+        match event {
+            Event::SlotUp { host, .. } => match lost[*host].take() {
+                Some(Some(row)) => {
+                    if let Trouble::Lost { back, .. } = &mut troubles[row] {
+                        *back = Some(*at);
+                    }
+                }
+                Some(None) if ready => troubles.push(Trouble::Found { host: *host, at: *at }),
+                _ => facts.push((*at, event.clone())),
+            },
+            Event::HostLost { host, .. } if !ready => {
+                lost[*host] = Some(None);
+                facts.push((*at, event.clone()));
+            }
+            Event::HostLost { host, .. } if lost[*host].is_none() => {
+                lost[*host] = Some(Some(troubles.len()));
+                troubles.push(Trouble::Lost { host: *host, at: *at, back: None });
+            }
+            Event::HostRefused { host, cause } if ready => {
+                troubles.push(Trouble::Refused { host: *host, at: *at, cause: cause.clone() });
+            }
+            Event::HostDrained { host, .. } => troubles.push(Trouble::Full { host: *host, at: *at }),
+            Event::FleetReady => {
+                ready = true;
+                facts.push((*at, event.clone()));
+            }
+            // What a host that was found again holds is for the simulated stores to know.
+            Event::HostHolds { .. } | Event::HostCores { .. } | Event::HostRefused { .. } if !ready => {
+                facts.push((*at, event.clone()));
+            }
+            _ => {}
+        }
+    }
+    // A run that ended before its hosts had answered says nothing of when they would have.
+    if !ready {
+        facts.clear();
+    }
+    (facts, troubles)
+}
