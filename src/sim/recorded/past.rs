@@ -131,48 +131,94 @@ fn cores_used(parallel: f64, given: u32, all: u32) -> u32 {
 
 /// What hosts said in the beginning or later of themselves, with its time, and what happened to them.
 pub(super) fn facts_and_troubles(entries: &[Entry], hosts: usize) -> (Vec<(Time, Event)>, Vec<Trouble>) {
-    let (mut facts, mut troubles) = (Vec::new(), Vec::new());
-    let mut ready = false;
-    // Per host: whether it is lost, and where its loss is among the troubles if it came later.
-    let mut lost: Table<HostId, Option<Option<usize>>> = Table::filled(hosts, None);
+    let mut seen = Hosts {
+        facts: Vec::new(),
+        troubles: Vec::new(),
+        ready: false,
+        hosts: Table::filled(hosts, Presence::default()),
+    };
     for Entry { at, what } in entries {
-        let Step::Event(event) = what else { continue };
-        match event {
-            Event::SlotUp { host, .. } => match lost[*host].take() {
-                Some(Some(row)) => {
-                    if let Trouble::Lost { back, .. } = &mut troubles[row] {
-                        *back = Some(*at);
-                    }
-                }
-                Some(None) if ready => troubles.push(Trouble::Found { host: *host, at: *at }),
-                _ => facts.push((*at, event.clone())),
-            },
-            Event::HostLost { host, .. } if !ready => {
-                lost[*host] = Some(None);
-                facts.push((*at, event.clone()));
-            }
-            Event::HostLost { host, .. } if lost[*host].is_none() => {
-                lost[*host] = Some(Some(troubles.len()));
-                troubles.push(Trouble::Lost { host: *host, at: *at, back: None });
-            }
-            Event::HostRefused { host, cause } if ready => {
-                troubles.push(Trouble::Refused { host: *host, at: *at, cause: cause.clone() });
-            }
-            Event::HostDrained { host, .. } => troubles.push(Trouble::Full { host: *host, at: *at }),
-            Event::FleetReady => {
-                ready = true;
-                facts.push((*at, event.clone()));
-            }
-            // What a host that was found again holds is for the simulated stores to know.
-            Event::HostHolds { .. } | Event::HostCores { .. } | Event::HostRefused { .. } if !ready => {
-                facts.push((*at, event.clone()));
-            }
-            _ => {}
+        match what {
+            Step::Event(event) => seen.event(*at, event),
+            Step::Order(Order::Probe { host }) => seen.hosts[*host].tried = Some(*at),
+            Step::Order(_) => {}
         }
     }
     // A run that ended before its hosts had answered says nothing of when they would have.
-    if !ready {
-        facts.clear();
+    if !seen.ready {
+        seen.facts.clear();
     }
-    (facts, troubles)
+    (seen.facts, seen.troubles)
+}
+
+/// Whether a host is there.
+#[derive(Clone, Copy, Default)]
+struct Presence {
+    /// It was lost at some time: later slots are answers to being tried again.
+    ever_lost: bool,
+    /// It is lost now.
+    away: bool,
+    /// Where its loss is among the troubles, if it came after all had answered.
+    row: Option<usize>,
+    /// When it was tried again last.
+    tried: Option<Time>,
+}
+
+/// What is heard of hosts.
+struct Hosts {
+    facts: Vec<(Time, Event)>,
+    troubles: Vec<Trouble>,
+    ready: bool,
+    hosts: Table<HostId, Presence>,
+}
+
+impl Hosts {
+    fn event(&mut self, at: Time, event: &Event) {
+        match event {
+            Event::SlotUp { host, .. } if self.hosts[*host].away => {
+                self.found(*host, at);
+                if !self.ready {
+                    self.facts.push((at, event.clone()));
+                }
+            }
+            Event::SlotUp { host, .. } if self.ready && self.hosts[*host].ever_lost => {}
+            Event::HostLost { host, .. } => {
+                let was_away = self.hosts[*host].away;
+                self.hosts[*host] = Presence { ever_lost: true, away: true, ..self.hosts[*host] };
+                if !self.ready {
+                    self.facts.push((at, event.clone()));
+                } else if !was_away {
+                    self.hosts[*host].row = Some(self.troubles.len());
+                    self.troubles.push(Trouble::Lost { host: *host, at, back: None });
+                }
+            }
+            Event::HostRefused { host, cause } if self.ready => {
+                self.troubles.push(Trouble::Refused { host: *host, at, cause: cause.clone() });
+            }
+            Event::HostDrained { host, .. } => self.troubles.push(Trouble::Full { host: *host, at }),
+            Event::FleetReady => {
+                self.ready = true;
+                self.facts.push((at, event.clone()));
+            }
+            // What a host that was found again holds is for the simulated stores to know.
+            Event::HostHolds { .. } | Event::HostCores { .. } | Event::HostRefused { .. } if !self.ready => {
+                self.facts.push((at, event.clone()));
+            }
+            Event::SlotUp { .. } => self.facts.push((at, event.clone())),
+            _ => {}
+        }
+    }
+
+    /// A lost host has answered: it could be reached when it was tried.
+    fn found(&mut self, host: HostId, at: Time) {
+        let Presence { row, tried, .. } = self.hosts[host];
+        self.hosts[host].away = false;
+        let since = tried.unwrap_or(at);
+        match row.and_then(|row| self.troubles.get_mut(row)) {
+            Some(Trouble::Lost { back, .. }) => *back = Some(since),
+            _ if self.ready => self.troubles.push(Trouble::Found { host, at: since }),
+            // It came up again while the others were still answering.
+            _ => self.troubles.push(Trouble::Found { host, at: Time::ZERO }),
+        }
+    }
 }

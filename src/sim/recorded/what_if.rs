@@ -165,7 +165,8 @@ impl Recording {
         let was: Table<HostId, Option<HostId>> =
             hosts.rows().iter().map(|host| self.known(&host.name)).collect();
         // Few lists are distinct.
-        let mut lists: BTreeMap<(&str, &[String], &[HostId]), Vec<HostId>> = BTreeMap::new();
+        type Key<'a> = (&'a str, &'a [String], &'a [HostId]);
+        let mut lists: BTreeMap<Key<'_>, Vec<HostId>> = BTreeMap::new();
         let mut eligible = Table::new();
         for (id, job) in self.told.jobs.iter() {
             let recorded = self.eligible[id].as_slice();
