@@ -156,7 +156,7 @@ fn dispatch(
     let work = std::mem::take(&mut prepared.work);
     let eligible = setup.eligible(&work)?;
     setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
-    let estimates = cost::estimate(&work);
+    let (estimates, parallel) = (cost::estimate(&work), cost::parallel_parts(&work));
     let started = prepare::unix_now();
     let mux = Arc::new(setup.mux()?);
     let (world, logs) = crew.into_world(Arc::new(work.clone()), eligible.clone(), mux, means);
@@ -168,7 +168,8 @@ fn dispatch(
         ..Policy::default()
     };
     let facts = world.facts().cloned().collect();
-    let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts));
+    let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts))
+        .with_parallel(parallel.clone());
     let choice = args.decide.choose(&base, &rehearsal);
     if let Some(line) = args.decide.said_of(&choice, work.jobs.len()) {
         match choice.name == DEFAULT || args.how.quiet {
@@ -186,6 +187,7 @@ fn dispatch(
         hosts: setup.fleet.hosts.clone(),
         estimates,
         eligible: Some(eligible),
+        parallel: Some(parallel),
         policy: serde_json::to_value(&choice.policy).unwrap_or_default(),
     });
     let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));

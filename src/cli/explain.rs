@@ -55,7 +55,8 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
         header.estimates.clone(),
         eligible.clone(),
         policy,
-    );
+    )
+    .with_parallel(header.parallel());
     let run = Explained {
         work: &header.workload,
         hosts: &header.hosts,

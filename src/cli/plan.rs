@@ -121,18 +121,18 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Output, C
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
-    let estimates = cost::estimate(work);
+    let (estimates, parallel) = (cost::estimate(work), cost::parallel_parts(work));
     let hosts = &setup.fleet.hosts;
     let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
     let unreachable: Vec<String> = facts.iter().flatten().filter_map(trouble).collect();
     if !args.json {
         unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
     }
-    let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts);
+    let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts).with_parallel(parallel.clone());
     let base = Policy { cores: setup.cores(&args.place), ..Policy::default() };
     let choice = args.decide.choose(&base, &rehearsal);
     let fresh = rehearsal.scheduler(choice.policy.clone());
-    let (sized, parallel) = (rehearsal.hosts(), cost::parallel_parts(work));
+    let sized = rehearsal.hosts();
     let limits = cost::limits(work, sized, &eligible, &parallel, |id| sized[id].lanes());
     let meter = LossMeter::new(work, hosts, &estimates, &eligible);
     let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };

@@ -112,6 +112,7 @@ mod tests {
             hosts: [home].into_iter().collect(),
             estimates: Table::new(),
             eligible: None,
+            parallel: None,
             policy: serde_json::Value::Null,
         }
     }

@@ -79,6 +79,7 @@ pub fn header() -> Arc<Header> {
         hosts: [host("local", 1, 1.0), host("ruby", 2, 2.0), host("opal", 1, 1.0)].into_iter().collect(),
         estimates: jobs.iter().map(|(_, _, s)| cost(*s)).collect(),
         eligible: None,
+        parallel: None,
         policy: serde_json::Value::Null,
     })
 }

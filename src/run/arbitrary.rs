@@ -65,6 +65,7 @@ pub(crate) fn header() -> Header {
         hosts: (0..HOSTS).map(host).collect(),
         estimates: Table::filled(JOBS as usize, cost),
         eligible: Some(Table::filled(JOBS as usize, (0..HOSTS).map(HostId).collect())),
+        parallel: Some(Table::filled(JOBS as usize, 0.7)),
         policy: serde_json::json!({ "name": "rank", "factor": 0.5 }),
     }
 }

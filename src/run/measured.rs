@@ -12,7 +12,7 @@ use super::event::{Attempt, Event, Outcome};
 use super::log::Header;
 use super::order::Order;
 use crate::base::{Span, Table};
-use crate::cost::{amdahl, limits, parallel_parts};
+use crate::cost::{amdahl, limits};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, makespan_bound};
 
@@ -35,7 +35,7 @@ impl MeasuredBound {
     pub fn new(header: &Arc<Header>) -> MeasuredBound {
         MeasuredBound {
             hosts: header.hosts.clone(),
-            parallel: parallel_parts(&header.workload),
+            parallel: header.parallel(),
             running: BTreeMap::new(),
             most: Table::filled(header.hosts.len(), 0),
             cost: Table::filled(header.workload.jobs.len(), None),

@@ -138,7 +138,7 @@ impl Scheduler {
     /// The part of its one-core time that a job takes with so many cores.
     pub(super) fn amdahl(&self, job: JobId, host: HostId, cores: u32) -> f64 {
         let all = self.hosts.spec[host].cores;
-        let parallel = f64::from(self.parallel[job]);
+        let parallel = self.parallel[job];
         if all == 0 || parallel <= 0.0 {
             return 1.0;
         }

@@ -40,7 +40,7 @@ pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
 
 use crate::base::{Span, Table, Time};
-use crate::cost::{Cost, Live, Speeds, classify, parallel_part};
+use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Attempt, Event, Expectation, Order};
@@ -67,7 +67,7 @@ pub struct Scheduler {
     /// What lies between the start of each job and the end of the run.
     ranks: Option<Ranks>,
     /// Per job: the part of it that more cores make faster.
-    parallel: Table<JobId, f32>,
+    parallel: Table<JobId, f64>,
     /// Per job: whether it says that it gains from all the cores of a host.
     big: Table<JobId, bool>,
     /// Per job: its system, as a column of `pace`.
@@ -170,7 +170,7 @@ impl Scheduler {
         let live = Live::new(classify(&work), estimates.clone());
         let (jobs, count) = (work.jobs.len(), hosts.len());
         let (system, configured) = paces(&work, &hosts);
-        let mut scheduler = Self {
+        let scheduler = Self {
             stores: Stores::new(&work, count),
             jobs: Jobs::new(&work, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
@@ -198,7 +198,7 @@ impl Scheduler {
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
             speeds: Speeds::new(count),
-            parallel: work.jobs.rows().iter().map(parallel_part).collect(),
+            parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
             system,
             pace: configured.clone(),
@@ -214,12 +214,25 @@ impl Scheduler {
             policy,
             work,
         };
-        scheduler.rank();
-        scheduler.clusters = scheduler.find_clusters();
-        if scheduler.policy.choice == Choice::Planned {
-            scheduler.plan = scheduler.static_plan();
+        scheduler.arranged()
+    }
+
+    /// Says which part of each job (0 to 1) more cores make faster, in place of what is usual for its kind.
+    /// To be said before the first fact.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
+        self.parallel = parallel;
+        self.arranged()
+    }
+
+    /// Works out what follows from the estimates as long as nothing has happened.
+    fn arranged(mut self) -> Self {
+        self.rank();
+        self.clusters = self.find_clusters();
+        if self.policy.choice == Choice::Planned {
+            self.plan = self.static_plan();
         }
-        scheduler
+        self
     }
 
     /// Takes in one fact that happened at `at`, and appends to `out` what is to be done about it.

@@ -312,6 +312,7 @@ impl Case {
             hosts: self.told_hosts(),
             estimates: self.estimates.clone(),
             eligible: Some(self.work.jobs.ids().map(|job| self.eligible(job)).collect()),
+            parallel: None,
             policy: Default::default(),
         }
     }

@@ -26,6 +26,14 @@ pub(super) fn header(header: &Header) -> Checked {
         }
         eligible.rows().iter().flatten().try_for_each(|&host| one(&header.hosts, host))?;
     }
+    if let Some(parallel) = &header.parallel {
+        if parallel.len() != work.jobs.len() {
+            return Err(format!("it has parallel parts for {} of {} jobs", parallel.len(), work.jobs.len()));
+        }
+        if let Some((id, part)) = parallel.iter().find(|(_, part)| !(0.0..=1.0).contains(*part)) {
+            return Err(format!("job {id} has the parallel part {part}, which is not between 0 and 1"));
+        }
+    }
     for (id, row) in work.jobs.iter() {
         job(header, id, row).map_err(|why| format!("job {id}: {why}"))?;
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use super::order::Order;
 use crate::base::{Table, Time};
-use crate::cost::Cost;
+use crate::cost::{Cost, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
 
@@ -46,6 +46,9 @@ pub struct Header {
     /// Per job the hosts that may build it; not in logs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eligible: Option<Table<JobId, Vec<HostId>>>,
+    /// Per job the part that more cores make faster, 0 to 1; not in logs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<Table<JobId, f64>>,
     /// The scheduler's policy, as it writes itself.
     #[serde(default)]
     pub policy: serde_json::Value,
@@ -60,6 +63,11 @@ impl Header {
         };
         let told = self.eligible.clone();
         told.unwrap_or_else(|| self.workload.jobs.rows().iter().map(able).collect())
+    }
+
+    /// Per job the part that more cores make faster: as recorded, or else as is usual for its kind.
+    pub fn parallel(&self) -> Table<JobId, f64> {
+        self.parallel.clone().unwrap_or_else(|| parallel_parts(&self.workload))
     }
 }
 

@@ -121,6 +121,11 @@ fn headers_that_do_not_fit_together_are_damaged() {
     assert_eq!(broken(|h| h.hosts = Table::new()), of("it has no hosts"));
     assert_eq!(broken(|h| h.hosts[HostId(1)].speed = 0.0), of("host h1 (host1) has the speed 0"));
     assert_eq!(broken(|h| h.estimates = Table::new()), of("it has 0 estimates for 3 jobs"));
+    assert_eq!(broken(|h| h.parallel = Some(Table::new())), of("it has parallel parts for 0 of 3 jobs"));
+    assert_eq!(
+        broken(|h| h.parallel = Some(Table::filled(3, 1.5))),
+        of("job j0 has the parallel part 1.5, which is not between 0 and 1")
+    );
     assert_eq!(
         broken(|h| h.workload.jobs[JobId(0)].needs = vec![JobId(2)]),
         of("job j0 needs itself, by way of others")
@@ -186,4 +191,23 @@ fn the_first_versions_sum_of_processor_times_is_kept() {
         panic!("another event: {entries:?}");
     };
     assert_eq!((times.cpu(), times.cpu_system), (Some(crate::base::Span(7)), None));
+}
+
+#[test]
+fn logs_of_older_versions_have_parallel_parts_by_kind() {
+    let mut old = Header { parallel: None, ..header() };
+    old.workload.jobs.iter_mut().for_each(|(_, job)| job.parallel = true);
+    let (read, ..) = read_log(&write(&old, &[])[..]).unwrap();
+    assert_eq!(read.parallel(), crate::cost::parallel_parts(&old.workload));
+    assert_eq!(header().parallel().rows(), [0.7; 3]);
+}
+
+#[test]
+fn fractions_are_read_as_they_were_written() {
+    let mut odd = header();
+    for (n, part) in [0.1 + 0.2, 1.0 / 3.0, 0.700_000_000_000_000_1].into_iter().enumerate() {
+        odd.parallel.as_mut().unwrap()[JobId(n as u32)] = part;
+        odd.hosts[HostId(0)].speed = part;
+        assert_eq!(read_header(&write(&odd, &[])[..]).unwrap(), odd);
+    }
 }
