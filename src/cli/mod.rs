@@ -20,6 +20,8 @@ mod outcome;
 mod plan;
 mod policies;
 mod prepare;
+mod replay;
+mod runs;
 mod setup;
 mod split;
 mod watch;
@@ -50,6 +52,8 @@ enum Verb {
     Plan(Box<plan::PlanArgs>),
     /// Say why a derivation was built where it was built
     Explain(explain::ExplainArgs),
+    /// Go through recorded runs again: check their orders, or see what else they might have come to
+    Replay(Box<replay::ReplayArgs>),
     /// Divide what is to be built among machines that work by themselves
     Split(Box<split::SplitArgs>),
     /// Show the fleet as a run would see it
@@ -92,6 +96,7 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
         Verb::Build(args) => build::run(args),
         Verb::Plan(args) => plan::run(args).map(|()| 0),
         Verb::Explain(args) => explain::run(args).map(|()| 0),
+        Verb::Replay(args) => replay::run(args),
         Verb::Split(args) => split::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
         Verb::Completions { shell } => {

@@ -12,7 +12,7 @@ use crate::sched::Policy;
 use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
 
 /// Those worth showing, with what they do.
-const SHOWN: [(&str, &str); 9] = [
+pub const SHOWN: [(&str, &str); 9] = [
     ("full", "the longest way to the end first, each derivation where it is done first"),
     (
         "nix",
@@ -28,7 +28,7 @@ const SHOWN: [(&str, &str); 9] = [
 ];
 
 /// Which policy.
-#[derive(Args, Debug, Clone, Default)]
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 #[command(next_help_heading = "How to decide")]
 pub struct Decide {
     /// Decide by this policy, instead of by the default one or, where that is sooner, a plainer one

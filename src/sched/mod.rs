@@ -24,6 +24,7 @@ mod offer;
 mod place;
 mod plan;
 mod policy;
+mod replay;
 mod stage;
 mod state;
 mod steal;
@@ -34,8 +35,9 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use explain::{Binding, Differs, OfferParts, explain};
+pub use explain::{Binding, OfferParts, explain};
 pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy};
+pub use replay::{Differs, Identical, UnknownPolicy};
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
 

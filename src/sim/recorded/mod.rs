@@ -20,7 +20,7 @@ use crate::cost::{Cost, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
 use crate::run::{Entry, Event, Header, Step};
-use crate::sched::Policy;
+use crate::sched::{Policy, UnknownPolicy};
 
 pub use what_if::{Conditions, Estimates, Outcome};
 
@@ -41,7 +41,9 @@ pub struct Recording {
     pub eligible: Table<JobId, Vec<HostId>>,
     /// The run's policy.
     pub policy: Policy,
-    /// Which part of each job (0 to 1) more cores make shorter.
+    /// Which part of each job (0 to 1) more cores make shorter, as the scheduler believed.
+    pub told_parallel: Table<JobId, f64>,
+    /// The same as it is.
     pub parallel: Table<JobId, f64>,
     /// What each job takes on one core of a host of speed 1: as it took, or as estimated where it was not
     /// built; `None` for one that does not build.
@@ -70,25 +72,20 @@ enum Trouble {
     Full { host: HostId, at: Time },
 }
 
-/// This version does not know the policy of a run.
-#[derive(Debug, thiserror::Error)]
-#[error("this version does not know the run's policy: {0}; replay it with the version that wrote it, {1}")]
-pub struct UnknownPolicy(serde_json::Error, String);
-
 impl Recording {
     /// Takes a run apart.
     ///
     /// # Errors
     /// The policy in the header is of a form that this version does not know.
     pub fn new(header: &Header, entries: &[Entry]) -> Result<Recording, UnknownPolicy> {
-        let policy = policy_of(header)?;
+        let policy = Policy::recorded(header)?;
         let mut hosts = header.hosts.clone();
         for entry in entries {
             if let Step::Event(Event::HostCores { host, cores }) = &entry.what {
                 hosts[*host].cores = *cores;
             }
         }
-        let parallel = parallel_parts(&header.workload);
+        let parallel = header.parallel();
         let past = past::Past::of(header, &hosts, &parallel, entries);
         for (host, link) in links::measured(&header.hosts, entries) {
             hosts[host].link = link;
@@ -102,6 +99,7 @@ impl Recording {
             estimates: header.estimates.clone(),
             eligible: header.eligible(),
             policy,
+            told_parallel: parallel.clone(),
             parallel,
             truth: past.truth,
             built: past.built,
@@ -121,6 +119,7 @@ impl Recording {
         eligible: Table<JobId, Vec<HostId>>,
     ) -> Recording {
         Recording {
+            told_parallel: parallel_parts(&work),
             parallel: parallel_parts(&work),
             real: work.clone(),
             told: work,
@@ -142,12 +141,4 @@ impl Recording {
     pub fn failing(&self) -> impl Iterator<Item = JobId> + '_ {
         self.truth.iter().filter(|(_, truth)| truth.is_none()).map(|(job, _)| job)
     }
-}
-
-/// The policy that a run was under, as its header has it.
-///
-/// # Errors
-/// It is of a form that this version does not know.
-pub fn policy_of(header: &Header) -> Result<Policy, UnknownPolicy> {
-    serde_json::from_value(header.policy.clone()).map_err(|e| UnknownPolicy(e, header.version.clone()))
 }

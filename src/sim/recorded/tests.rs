@@ -92,6 +92,7 @@ fn record(hosts: Table<HostId, Host>, fault: Option<Fault>, fails: Option<u32>) 
         workload: told.clone(),
         hosts: hosts.clone(),
         estimates: estimates.clone(),
+        parallel: None,
         policy: serde_json::to_value(Policy::default()).unwrap(),
     };
     let facts = hosts.ids().flat_map(|host| {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Recording, Trouble};
 use crate::base::{Random, Span, Table, Time};
 use crate::cost::{self, Cost};
 use crate::drive::{Watch, drive};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, NoHost};
 use crate::graph::{JobId, makespan_bound};
 use crate::run::{Event, Order, SlotId};
 use crate::sched::{Policy, Scheduler};
@@ -82,6 +83,30 @@ impl Conditions {
     }
 }
 
+impl Outcome {
+    /// The mean of several; of the numbers of missing paths, the largest.
+    pub fn mean(all: &[Outcome]) -> Outcome {
+        let count = all.len().max(1) as u64;
+        let span = |of: fn(&Outcome) -> Span| Span(all.iter().map(|one| of(one).0).sum::<u64>() / count);
+        let number = |of: fn(&Outcome) -> u64| all.iter().map(of).sum::<u64>() / count;
+        let ratios: Vec<f64> = all.iter().filter_map(|one| one.ratio).collect();
+        Outcome {
+            makespan: span(|one| one.makespan),
+            bound: span(|one| one.bound),
+            ratio: (!ratios.is_empty()).then(|| ratios.iter().sum::<f64>() / ratios.len() as f64),
+            bytes: number(|one| one.bytes),
+            busy: span(|one| one.busy),
+            idle: Idle {
+                no_work: span(|one| one.idle.no_work),
+                waiting: span(|one| one.idle.waiting),
+                transfer: span(|one| one.idle.transfer),
+            },
+            builds: number(|one| one.builds),
+            missing: all.iter().map(|one| one.missing).max().unwrap_or(0),
+        }
+    }
+}
+
 impl Recording {
     /// Goes through the run under other conditions.
     pub fn simulate(&self, conditions: &Conditions) -> Outcome {
@@ -111,6 +136,11 @@ impl Recording {
         }
     }
 
+    /// Goes through the run under each of these conditions, several at a time.
+    pub fn simulate_all(&self, conditions: &[Conditions]) -> Vec<Outcome> {
+        conditions.par_iter().map(|conditions| self.simulate(conditions)).collect()
+    }
+
     /// Goes through the run under other conditions while `watch` looks on; the scheduler at the end, and
     /// what jobs took.
     pub fn watched(
@@ -131,7 +161,8 @@ impl Recording {
             estimates,
             self.eligible_on(&conditions.told_hosts),
             conditions.policy.clone(),
-        );
+        )
+        .with_parallel(self.told_parallel.clone());
         let mut world = self.world(&conditions.hosts, &truth);
         drive(&mut scheduler, &mut world, watch);
         (scheduler, truth)
@@ -181,6 +212,19 @@ impl Recording {
             eligible.push(lists.entry(key).or_insert_with(able).clone());
         }
         eligible
+    }
+
+    /// The derivations that might be built in the run and that nobody of another fleet can build.
+    pub fn refused_by(&self, hosts: &Table<HostId, Host>) -> Vec<NoHost> {
+        let eligible = self.eligible_on(hosts);
+        let nobody = eligible.iter().filter(|(job, able)| able.is_empty() && !self.eligible[*job].is_empty());
+        let refusal = |(job, _): (JobId, &Vec<HostId>)| {
+            let spec = &self.told.jobs[job];
+            let lack = |host: &Host| host.lacks(&spec.system, &spec.features);
+            let lacks = hosts.rows().iter().filter_map(|host| Some((host.name.clone(), lack(host)?)));
+            NoHost { name: spec.name.clone(), lacks: lacks.collect() }
+        };
+        nobody.map(refusal).collect()
     }
 
     /// The world of the run, with other hosts.
