@@ -10,16 +10,17 @@ use crossbeam::channel::Receiver;
 
 use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
+use super::learned::{Learned, Remember};
 use super::outcome::{self, Results};
 use super::policies::Decide;
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
-use crate::cost;
 use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
 use crate::drive::{Heard, drive};
 use crate::fleet::HostId;
 use crate::records::RunsDir;
+use crate::records::history::NomFile;
 use crate::report::{Detail, Live, Plain, View};
 use crate::run::{FORMAT, Header};
 use crate::sched::Policy;
@@ -42,6 +43,11 @@ pub struct BuildArgs {
     decide: Decide,
     #[command(flatten)]
     results: Results,
+    #[command(flatten)]
+    remember: Remember,
+    /// Do not pass build times on to nix-output-monitor
+    #[arg(long, help_heading = "History")]
+    no_nom: bool,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -131,6 +137,7 @@ fn with_runtime(
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
     let crew = Crew::start(prepare::slots(&setup), timeout, logs_dir());
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
+    let learned = Learned::of_hosts(&mut setup, &args.remember, &mut say);
     if !interrupts.is_empty() {
         return Ok(EXIT_INTERRUPTED);
     }
@@ -142,21 +149,25 @@ fn with_runtime(
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
         imports: setup.imports.clone(),
     };
-    dispatch(args, &setup, prepared, crew, means)
+    dispatch(args, &setup, prepared, learned, (crew, means))
 }
 
 fn dispatch(
     args: &BuildArgs,
     setup: &Setup,
     mut prepared: Prepared,
-    crew: Crew,
-    means: Means,
+    learned: Learned,
+    (crew, means): (Crew, Means),
 ) -> Result<u8, CliError> {
     args.results.check_links(&prepared)?;
-    let work = std::mem::take(&mut prepared.work);
+    let mut work = std::mem::take(&mut prepared.work);
+    learned.sizes(&mut work);
     let eligible = setup.eligible(&work)?;
     setup.say_if_alone(&work, &mut |line| super::tell!("{line}"));
-    let (estimates, parallel) = (cost::estimate(&work), cost::parallel_parts(&work));
+    let (estimates, parallel) = learned.estimates(&work);
+    if !args.how.quiet && !work.jobs.is_empty() {
+        super::tell!("{}", learned.basis(&work));
+    }
     let started = prepare::unix_now();
     let mux = Arc::new(setup.mux()?);
     let (world, logs) = crew.into_world(Arc::new(work.clone()), eligible.clone(), mux, means);
@@ -190,7 +201,9 @@ fn dispatch(
         parallel: Some(parallel),
         policy: serde_json::to_value(&choice.policy).unwrap_or_default(),
     });
-    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()));
+    let nom = NomFile::of_user().filter(|_| !args.no_nom && !args.remember.no_history);
+    let past = learned.history.map(|history| (history, nom));
+    let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()), past);
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();
     drop(world);

@@ -3,6 +3,7 @@
 use crate::dispatch::{EvalError, LoadError, NixError};
 use crate::fleet::{FleetError, NoHost};
 use crate::nix::{MachinesError, ShowError};
+use crate::records::history::HistoryError;
 use crate::run::Failure;
 use crate::sched::{Ending, Verdict};
 
@@ -43,6 +44,9 @@ pub enum CliError {
         /// Why other hosts are of no use.
         why: String,
     },
+    /// The history of builds.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// ssh's options.
     #[error(transparent)]
     Link(#[from] crate::dispatch::link::LinkError),

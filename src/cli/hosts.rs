@@ -8,10 +8,12 @@ use clap::{Args, Subcommand};
 
 use super::args::Where;
 use super::error::CliError;
+use super::learned::{Learned, Remember};
 use super::setup::Setup;
 use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
 use crate::fleet::{Host, HostId};
 use crate::nix::wire::Trust;
+use crate::report::bytes;
 
 /// Show the fleet as a run would see it
 #[derive(Args, Debug)]
@@ -21,6 +23,8 @@ pub struct HostsArgs {
     verb: Option<HostsVerb>,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    remember: Remember,
 }
 
 #[derive(Subcommand, Debug)]
@@ -52,13 +56,15 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
         return Ok(u8::from(!check_all(&setup, timeout)?));
     }
-    super::put(&table(&setup), "the hosts")?;
+    let learned = Learned::load(&args.remember, setup.fleet.hosts.rows(), &mut |line| super::tell!("{line}"));
+    super::put(&table(&setup, &learned), "the hosts")?;
     Ok(0)
 }
 
-fn table(setup: &Setup) -> String {
-    let mut rows = vec![["host", "slots", "cores", "speed", "systems", "features"].map(str::to_owned)];
-    for (_, host) in chosen(setup) {
+fn table(setup: &Setup, learned: &Learned) -> String {
+    let header = ["host", "slots", "cores", "speed", "learned", "link", "systems", "features"];
+    let mut rows = vec![header.map(str::to_owned)];
+    for (id, host) in chosen(setup) {
         let mandatory =
             |x: &String| if host.mandatory.contains(x) { format!("{x} (mandatory)") } else { x.clone() };
         let features: Vec<String> = host.features.iter().map(mandatory).collect();
@@ -68,11 +74,29 @@ fn table(setup: &Setup) -> String {
             // A builder is asked when it is connected to.
             if host.cores == 0 { "?".to_owned() } else { host.cores.to_string() },
             host.speed.to_string(),
+            known(learned_speeds(host, learned)),
+            known(learned.link(&host.name).filter(|_| id != HostId::HOME).map(|link| {
+                format!("{}/s, {:.0} ms", bytes(link.bandwidth), link.latency.as_secs_f64() * 1e3)
+            })),
             systems(host),
             features.join(","),
         ]);
     }
     columns(&rows)
+}
+
+fn known(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+/// What earlier builds say of a host's speed; with the system, where that is not its own.
+fn learned_speeds(host: &Host, learned: &Learned) -> Option<String> {
+    let speed = |(place, system): (usize, &String)| {
+        let speed = learned.speed(&host.name, system)?;
+        Some(if place == 0 { format!("{speed:.2}") } else { format!("{system}:{speed:.2}") })
+    };
+    let speeds: Vec<String> = host.systems.iter().enumerate().filter_map(speed).collect();
+    (!speeds.is_empty()).then(|| speeds.join(","))
 }
 
 /// The systems of a host, with the speeds of those that it builds for at another one.
@@ -90,7 +114,7 @@ fn chosen(setup: &Setup) -> impl Iterator<Item = (HostId, &Host)> {
 }
 
 /// Rows in columns; the last one is as wide as it likes.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {

@@ -15,7 +15,9 @@ mod args;
 mod build;
 mod error;
 mod explain;
+mod history;
 mod hosts;
+mod learned;
 mod outcome;
 mod plan;
 mod policies;
@@ -58,6 +60,8 @@ enum Verb {
     Split(Box<split::SplitArgs>),
     /// Show the fleet as a run would see it
     Hosts(hosts::HostsArgs),
+    /// Show, export, import and forget what is remembered of builds
+    History(history::HistoryArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -99,6 +103,7 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
         Verb::Replay(args) => replay::run(args),
         Verb::Split(args) => split::run(args).map(|()| 0),
         Verb::Hosts(args) => hosts::run(args),
+        Verb::History(args) => history::run(args).map(|()| 0),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "drvdispatch", &mut script);

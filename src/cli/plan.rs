@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, why};
+use super::learned::{Basis, Learned, Remember};
 use super::policies::{Comparison, Decide};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
@@ -45,6 +46,8 @@ pub struct PlanArgs {
     place: Where,
     #[command(flatten)]
     decide: Decide,
+    #[command(flatten)]
+    remember: Remember,
 }
 
 /// A plan, as `--json` prints it; times in microseconds.
@@ -61,6 +64,8 @@ struct Plan {
     /// What is to be said of it.
     #[serde(skip)]
     choice: Option<String>,
+    /// What its estimates rest on.
+    estimates_from: Basis,
     /// Whether the hosts that are there can build all that was asked for.
     complete: bool,
     jobs: Vec<PlannedJob>,
@@ -98,11 +103,13 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
         setup.ask_home()?;
     }
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
-    let prepared = match bare {
+    let mut prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,
     };
-    match make(args, &setup, &prepared)? {
+    let learned = Learned::of_hosts(&mut setup, &args.remember, &mut say);
+    learned.sizes(&mut prepared.work);
+    match make(args, &setup, &prepared, &learned)? {
         Output::Explanation(text) => super::put(&text, "the explanation"),
         Output::Comparison(table) if args.json => print_json(&table, "the comparison"),
         Output::Comparison(table) => super::put(&table.text(), "the comparison"),
@@ -117,11 +124,11 @@ fn print_json(what: &impl Serialize, name: &str) -> Result<(), CliError> {
 }
 
 /// Goes through the run beforehand, and says of it what was asked for.
-fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Output, CliError> {
+fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared, learned: &Learned) -> Result<Output, CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
-    let (estimates, parallel) = (cost::estimate(work), cost::parallel_parts(work));
+    let (estimates, parallel) = learned.estimates(work);
     let hosts = &setup.fleet.hosts;
     let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
     let unreachable: Vec<String> = facts.iter().flatten().filter_map(trouble).collect();
@@ -176,6 +183,7 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared) -> Result<Output, C
         unreachable,
         policy: choice.name,
         choice: args.decide.said_of(&choice, work.jobs.len()),
+        estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),
         jobs: builds.iter().map(planned).collect(),
     }))
@@ -266,6 +274,7 @@ fn text(plan: &Plan) -> String {
     if let Some(choice) = &plan.choice {
         let _ = writeln!(out, "{choice}");
     }
+    let _ = writeln!(out, "{}", plan.estimates_from);
     if !plan.complete {
         out.push_str("the hosts that have answered cannot build all of it\n");
     }

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::args::{What, Where};
 use super::error::CliError;
+use super::learned::{Learned, Remember};
 use super::prepare;
 use super::setup::Setup;
 use crate::base::{Span, Table};
-use crate::cost;
+use crate::cost::Cost;
 use crate::graph::{JobId, Limits, Pace, PathId, Power, Shard, ShardId, Sharding, Workload, makespan_bound};
 use crate::report::{bytes, plural};
 
@@ -31,6 +32,8 @@ pub struct SplitArgs {
     /// Print the parts as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    remember: Remember,
 }
 
 /// What `--json` prints; times in microseconds, sizes in bytes.
@@ -75,7 +78,7 @@ struct Need {
 /// There is nothing to divide.
 pub fn run(args: &SplitArgs) -> Result<(), CliError> {
     let mut say = |line: &str| super::tell!("{line}");
-    let prepared = match args.what.graph.as_deref().filter(|_| args.offline) {
+    let mut prepared = match args.what.graph.as_deref().filter(|_| args.offline) {
         Some(path) => prepare::load_whole(path)?,
         None => {
             let here = Where { local_only: true, ..Where::default() };
@@ -83,7 +86,9 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
             prepare::load(&setup, &args.what, &mut say)?
         }
     };
-    let split = split(&prepared.work, args.shards, args.slots);
+    let learned = Learned::load(&args.remember, &[], &mut say);
+    learned.sizes(&mut prepared.work);
+    let split = split(&prepared.work, &learned.estimates(&prepared.work).0, args.shards, args.slots);
     if args.json {
         let json = serde_json::to_string(&split).map_err(|e| CliError::io("writing the parts")(e.into()))?;
         super::put(&format!("{json}\n"), "the parts")
@@ -92,8 +97,8 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
     }
 }
 
-fn split(work: &Workload, shards: u32, slots: u32) -> Split {
-    let cost: Table<JobId, Span> = cost::estimate(work).rows().iter().map(|cost| cost.median).collect();
+fn split(work: &Workload, estimates: &Table<JobId, Cost>, shards: u32, slots: u32) -> Split {
+    let cost: Table<JobId, Span> = estimates.rows().iter().map(|cost| cost.median).collect();
     let sharding = Sharding::new(work, &cost, shards, slots);
     let machines = vec![Power::slots(slots); shards as usize];
     let limits =
@@ -197,9 +202,13 @@ mod tests {
         }
     }
 
+    fn divided(work: &Workload, shards: u32) -> Split {
+        split(work, &crate::cost::estimate(work), shards, 1)
+    }
+
     #[test]
     fn programs_get_what_to_build_and_what_to_fetch() {
-        let json = serde_json::to_value(split(&chain(2), 2, 1)).unwrap();
+        let json = serde_json::to_value(divided(&chain(2), 2)).unwrap();
         let zeros = "0".repeat(31);
         assert_eq!(
             json["shards"][1]["build"],
@@ -215,8 +224,8 @@ mod tests {
 
     #[test]
     fn people_get_a_line_each() {
-        assert_eq!(text(&split(&Workload::default(), 2, 1)), "nothing to build\n");
-        let text = text(&split(&chain(4), 2, 1));
+        assert_eq!(text(&divided(&Workload::default(), 2)), "nothing to build\n");
+        let text = text(&divided(&chain(4), 2));
         let shape: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(shape[1].starts_with("0 2 ") && shape[1].ends_with(" nothing of others"), "{text}");

@@ -1,4 +1,5 @@
-//! Who looks on while a run is driven: the run log first, then the view, and who counts the losses.
+//! Who looks on while a run is driven: the run log first, then the history, the view, and who counts the
+//! losses.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::Time;
 use crate::drive::Watch;
+use crate::records::history::{Fold, History, Keeper, NomFile};
 use crate::records::{Recorder, RunsDir, RunsError};
 use crate::report::{Reporter, RunState, View};
 use crate::run::{Event, Header, LossMeter, MeasuredBound, Note, Order};
@@ -13,25 +15,33 @@ use crate::run::{Event, Header, LossMeter, MeasuredBound, Note, Order};
 /// The log and the view of a run.
 pub struct Watcher {
     recorder: Recorder<BufWriter<File>>,
+    keeper: Keeper,
     reporter: Reporter,
     meter: LossMeter,
     bound: MeasuredBound,
 }
 
 impl Watcher {
-    /// Begins the log, in `runs` if there is such a place; if not, the view says so.
+    /// Begins the log, in `runs` if there is such a place; if not, the view says so. Builds go to the history,
+    /// where there is one, and from there to nix-output-monitor.
     pub fn begin(
         runs: &Result<RunsDir, RunsError>,
         header: &Arc<Header>,
         view: Option<Box<dyn View + Send>>,
+        history: Option<(History, Option<NomFile>)>,
     ) -> Self {
-        let recorder = match runs {
-            Ok(runs) => Recorder::begin(runs, header).0,
-            Err(e) => Recorder::without(e),
+        let (recorder, file) = match runs {
+            Ok(runs) => Recorder::begin(runs, header),
+            Err(e) => (Recorder::without(e), None),
+        };
+        let name = file.map_or_else(|| format!("unrecorded-{}", header.started), |file| file.name);
+        let keeper = match history {
+            Some((history, nom)) => Keeper::begin(history, Fold::new(header, name), nom),
+            None => Keeper::off(),
         };
         let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
         let reporter = Reporter::new(Arc::clone(header), view);
-        let mut watcher = Self { recorder, reporter, meter, bound: MeasuredBound::new(header) };
+        let mut watcher = Self { recorder, keeper, reporter, meter, bound: MeasuredBound::new(header) };
         watcher.warn(Time::ZERO);
         watcher
     }
@@ -45,12 +55,15 @@ impl Watcher {
     /// short it could have been.
     pub fn finish(mut self, at: Time) -> (RunState, LossMeter, MeasuredBound) {
         self.recorder.step_done();
+        if let Some(text) = self.keeper.finish() {
+            self.reporter.note(at, &Note::Warning { text });
+        }
         self.reporter.finish(at);
         (self.reporter.into_state(), self.meter, self.bound)
     }
 
     fn warn(&mut self, at: Time) {
-        if let Some(text) = self.recorder.warning() {
+        for text in self.recorder.warning().into_iter().chain(self.keeper.warning()) {
             self.reporter.note(at, &Note::Warning { text });
         }
     }
@@ -59,6 +72,7 @@ impl Watcher {
 impl Watch for Watcher {
     fn event(&mut self, at: Time, event: &Event) {
         self.recorder.event(at, event);
+        self.keeper.event(at, event);
         self.meter.event(at, event);
         self.bound.event(event);
         self.reporter.event(at, event);
@@ -66,6 +80,7 @@ impl Watch for Watcher {
 
     fn order(&mut self, at: Time, order: &Order) {
         self.recorder.order(at, order);
+        self.keeper.order(order);
         self.meter.order(at, order);
         self.bound.order(order);
         self.reporter.order(at, order);

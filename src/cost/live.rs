@@ -6,6 +6,7 @@
 
 use super::estimate::Cost;
 use super::prior::OutputClass;
+use super::ratio::log_ratio;
 use crate::base::{Span, Table};
 use crate::graph::JobId;
 
@@ -13,12 +14,8 @@ use crate::graph::JobId;
 const PRIOR_WEIGHT: i64 = 2;
 /// Log ratios are summed as integers of this fraction of a unit: exact in any order.
 const LOG_UNIT: f64 = 65_536.0;
-/// One measurement says at most a factor of e⁶, about 400, either way.
-const MAX_LOG: f64 = 6.0;
 /// Factors are multiples of 1/1024, so that last digits of a logarithm never decide.
 const FACTOR_UNIT: f64 = 1_024.0;
-/// Nothing is taken to last less.
-const SHORTEST: Span = Span::from_millis(1);
 
 /// Corrections within one run.
 #[derive(Clone, Debug)]
@@ -50,9 +47,7 @@ impl Live {
 
     /// A job has been built, and took `actual` in terms of a host of speed 1.
     pub fn observe(&mut self, job: JobId, actual: Span) {
-        let expected = self.prior[job].median.max(SHORTEST);
-        let ratio = actual.max(SHORTEST).as_secs_f64() / expected.as_secs_f64();
-        let log = ratio.ln().clamp(-MAX_LOG, MAX_LOG);
+        let log = log_ratio(self.prior[job].median, actual);
         let seen = &mut self.seen[self.classes[job] as usize];
         seen.count += 1;
         seen.log_sum += (log * LOG_UNIT).round() as i64;
@@ -92,6 +87,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ratio::MAX_LOG;
     use super::*;
     use proptest::prelude::*;
 

@@ -1,14 +1,33 @@
 //! What has been learned from earlier builds.
+//!
+//! A [`Memory`] is fed with samples in the order of time and asked for estimates at any time between. It
+//! keeps a moving average per package (`packages`), what is expected of packages that it has not seen
+//! (`expectation`), hosts' speeds and how far expectations are off (`levels`), how hosts do at the moment
+//! (`hosts`), and what its own estimates were off by (`spread`). It reads no files: keeping samples is
+//! `records/`'s.
 
 use std::collections::BTreeMap;
 
 use super::estimate::Cost;
-use super::names::pname_version;
+use super::expectation::{Expectation, Known, expect};
+use super::forecast::Forecast;
+use super::hosts::Hosts;
+use super::levels::{Evidence, Levels};
+use super::names::{major_differs, name_class, pname_version};
+use super::packages::Package;
+use super::parallel::{amdahl, by_class};
 use super::params::CostParams;
 use super::prior::OutputClass;
+use super::ratio::{MAX_LOG, SHORTEST};
 use super::sample::Sample;
-use crate::base::{Span, Table};
+use super::shipped;
+use super::sources::source_size;
+use super::spread::Spread;
+use crate::base::Table;
 use crate::graph::{Job, JobId, Workload};
+
+/// Levels are solved for again after this part more samples.
+const SOLVE_AFTER: u64 = 16;
 
 /// What an estimate is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +43,37 @@ pub struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    /// What is known of a job.
-    pub fn job(job: &'a Job) -> About<'a> {
-        About { name: &job.name, class: OutputClass::of(job), system: &job.system, input_size: None }
+    /// What is known of a job of a workload.
+    pub fn job(work: &Workload, job: &'a Job) -> About<'a> {
+        About {
+            name: &job.name,
+            class: OutputClass::of(job),
+            system: &job.system,
+            input_size: source_size(work, job),
+        }
+    }
+}
+
+/// What is estimated: an [`About`] or the build that a sample is of.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    pname: &'a str,
+    version: &'a str,
+    class: OutputClass,
+    system: &'a str,
+    source_size: Option<u64>,
+}
+
+impl<'a> Subject<'a> {
+    fn about(about: &About<'a>) -> Subject<'a> {
+        let (pname, version) = pname_version(about.name);
+        let About { class, system, input_size, .. } = *about;
+        Subject { pname, version, class, system, source_size: input_size }
+    }
+
+    fn sample(sample: &'a Sample) -> Subject<'a> {
+        let Sample { pname, version, class, system, .. } = sample;
+        Subject { pname, version, class: *class, system, source_size: None }
     }
 }
 
@@ -34,73 +81,272 @@ impl<'a> About<'a> {
 #[derive(Clone, Debug)]
 pub struct Memory {
     params: CostParams,
-    speeds: BTreeMap<String, f64>,
-    packages: BTreeMap<(String, OutputClass, String), Seen>,
+    table: shipped::Table,
+    hosts: Hosts,
+    levels: Levels,
+    packages: BTreeMap<OutputClass, BTreeMap<String, Systems>>,
+    /// By kind and first word of the name.
+    name_classes: BTreeMap<OutputClass, BTreeMap<String, NameClass>>,
+    spreads: BTreeMap<(OutputClass, Known), Spread>,
+    samples: u64,
+    solved_at: u64,
 }
 
-/// What is known of a package.
+/// One package, by the system it was built for.
 #[derive(Clone, Debug, Default)]
-struct Seen {
-    weight: f64,
-    log: f64,
-    output_size: u64,
+struct Systems {
+    packages: BTreeMap<String, Package>,
+    /// What it adds to the sum of its name class.
+    counted: Option<f64>,
+}
+
+/// How much longer packages of one name class take than was expected, as a sum of logarithms.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameClass {
+    count: f64,
+    sum: f64,
+}
+
+impl NameClass {
+    fn add(&mut self, residual: f64, times: f64) {
+        self.count += times;
+        self.sum += times * residual;
+    }
 }
 
 impl Memory {
     /// Nothing learned yet.
     pub fn new(params: CostParams) -> Memory {
-        Memory { params, speeds: BTreeMap::new(), packages: BTreeMap::new() }
+        Memory {
+            params: params.sane(),
+            table: shipped::Table::new(),
+            hosts: Hosts::default(),
+            levels: Levels::new(&[]),
+            packages: BTreeMap::new(),
+            name_classes: BTreeMap::new(),
+            spreads: BTreeMap::new(),
+            samples: 0,
+            solved_at: 0,
+        }
     }
 
-    /// Configured speed factor of a host, towards which its learned speed is shrunk.
+    /// Configured speed factor of a host, towards which its learned speed is shrunk; 1 where none is given.
     pub fn configure(&mut self, host: &str, speed: f64) {
-        self.speeds.insert(host.to_owned(), speed);
+        self.hosts.configure(host, speed);
+        self.solve();
     }
 
-    /// Takes in a build.
+    /// The same for one of its systems: what it emulates, as a rule.
+    pub fn configure_system(&mut self, host: &str, system: &str, speed: f64) {
+        self.hosts.configure_system(host, system, speed);
+        self.solve();
+    }
+
+    /// Takes in a build. Failed builds and cached results must not get here.
     pub fn learn(&mut self, sample: &Sample) {
-        let speed = self.speeds.get(&sample.host).copied().unwrap_or(1.0);
-        let log = sample.wall.scale(speed).max(Span::from_millis(1)).as_secs_f64().ln();
-        let key = (sample.pname.clone(), sample.class, sample.system.clone());
-        let seen = self.packages.entry(key).or_default();
-        let keep = (1.0 - self.params.decay) * seen.weight;
-        seen.log = (seen.log * keep + log) / (keep + 1.0);
-        seen.weight = keep + 1.0;
-        seen.output_size = sample.output_size;
+        let host = self.hosts.index(&sample.host, &sample.system);
+        if host >= self.levels.speeds.len() {
+            self.levels.speeds.push(self.hosts.configured[host]);
+        }
+        let forecast = self.forecast_build(sample);
+        let (expected, known) = (forecast.log, forecast.known);
+        let took = sample.wall.max(SHORTEST).as_secs_f64().ln();
+        let residual = (took - expected).clamp(-MAX_LOG, MAX_LOG);
+        self.spreads.entry((sample.class, known)).or_default().observe(residual);
+        if known >= Known::Once {
+            self.hosts.observe(host, sample.stopped, residual, &self.params);
+        }
+        let systems = self.packages.entry(sample.class).or_default().entry(sample.pname.clone()).or_default();
+        let package = systems.packages.entry(sample.system.clone()).or_insert_with(Package::new);
+        package.learn(sample, host, &self.params);
+        self.samples += 1;
+        if self.samples >= self.solved_at + (self.solved_at / SOLVE_AFTER).max(1) {
+            self.solve();
+        } else {
+            self.count_again(sample.class, &sample.pname);
+        }
     }
 
     /// What a job costs on a host of speed 1, with one core.
     pub fn estimate(&self, about: &About<'_>) -> Cost {
-        let prior = about.class.prior();
-        let Some(seen) = self.seen(about) else { return prior };
-        let k0 = self.params.k0;
-        let log = (seen.log * seen.weight + k0 * prior.median.as_secs_f64().ln()) / (seen.weight + k0);
-        let at = |factor: f64| Span::from_secs_f64(log.exp() * factor);
-        Cost { median: at(1.0), p10: at(0.6), p90: at(1.6) }
+        self.forecast(about).cost()
     }
 
     /// [`Memory::estimate`] of all jobs.
     pub fn estimates(&self, work: &Workload) -> Table<JobId, Cost> {
-        work.jobs.rows().iter().map(|job| self.estimate(&About::job(job))).collect()
+        let estimate = |job: &Job| {
+            let subject = Subject::about(&About::job(work, job));
+            self.one_core(&subject, self.parallel_part(job)).cost()
+        };
+        work.jobs.rows().iter().map(estimate).collect()
     }
 
-    /// Learned speed factor of a host for a system; `None` where nothing was learned.
-    pub fn speed(&self, _host: &str, _system: &str) -> Option<f64> {
-        None
+    /// What [`Memory::estimate`] is taken from, with all quantiles.
+    pub fn forecast(&self, about: &About<'_>) -> Forecast<'_> {
+        let subject = Subject::about(about);
+        self.one_core(&subject, self.part(&subject, true))
+    }
+
+    /// The interval that holds the part `coverage` (0 to 1) of such builds.
+    pub fn interval(&self, about: &About<'_>, coverage: f64) -> (crate::base::Span, crate::base::Span) {
+        self.forecast(about).interval(coverage)
+    }
+
+    /// How long the build that a sample is of would be estimated to take where and when it ran, with the
+    /// cores it had. Nothing of the sample's times is used but when it began.
+    pub fn forecast_build(&self, sample: &Sample) -> Forecast<'_> {
+        let subject = Subject::sample(sample);
+        let part = self.part(&subject, true);
+        let mut forecast = self.one_core(&subject, part);
+        let began = sample.stopped.saturating_sub(sample.wall.0 / 1_000_000);
+        let (speed, pace) = match self.hosts.find(&sample.host, &sample.system) {
+            Some(host) => (self.levels.speeds[host], self.hosts.pace(host, began, &self.params)),
+            None => (self.hosts.expected_log(&sample.host, &sample.system), 0.0),
+        };
+        forecast.log += amdahl(part, sample.cores).ln() - speed + pace;
+        forecast
+    }
+
+    /// Learned speed factor of a host for a system in the long run; `None` where nothing was learned.
+    pub fn speed(&self, host: &str, system: &str) -> Option<f64> {
+        let index = self.hosts.find(host, system)?;
+        Some(self.levels.speeds[index].exp())
+    }
+
+    /// The same at a time, in seconds since 1970: a host that was slow in the last hours may still be busy.
+    pub fn speed_at(&self, host: &str, system: &str, now: u64) -> Option<f64> {
+        let index = self.hosts.find(host, system)?;
+        Some((self.levels.speeds[index] - self.hosts.pace(index, now, &self.params)).exp())
     }
 
     /// The part of each job that is spread over its cores (Amdahl's `f`, 0 to 1).
     pub fn parallel_parts(&self, work: &Workload) -> Table<JobId, f64> {
-        super::parallel_parts(work)
+        work.jobs.rows().iter().map(|job| self.parallel_part(job)).collect()
     }
 
     /// Usual size of all outputs in bytes, where one was learned.
     pub fn output_size(&self, about: &About<'_>) -> Option<u64> {
-        self.seen(about).map(|seen| seen.output_size).filter(|size| *size > 0)
+        let subject = Subject::about(about);
+        let systems = &self.systems(&subject)?.packages;
+        let own = systems.get(subject.system).map(|package| package.output_size).filter(|size| *size > 0);
+        own.or_else(|| systems.values().map(|package| package.output_size).find(|size| *size > 0))
     }
 
-    fn seen(&self, about: &About<'_>) -> Option<&Seen> {
-        let (pname, _) = pname_version(about.name);
-        self.packages.get(&(pname.to_owned(), about.class, about.system.to_owned()))
+    fn systems(&self, subject: &Subject<'_>) -> Option<&Systems> {
+        self.packages.get(&subject.class)?.get(subject.pname)
+    }
+
+    fn parallel_part(&self, job: &Job) -> f64 {
+        let subject = Subject {
+            pname: pname_version(&job.name).0,
+            version: "",
+            class: OutputClass::of(job),
+            system: &job.system,
+            source_size: None,
+        };
+        self.part(&subject, job.parallel)
+    }
+
+    fn part(&self, subject: &Subject<'_>, parallel: bool) -> f64 {
+        let by_class = f64::from(by_class(subject.class, parallel));
+        let package = self.systems(subject).and_then(|systems| systems.packages.get(subject.system));
+        package.map_or(by_class, |package| package.parallel.part(by_class, self.params.parallel_k))
+    }
+
+    /// On one core of speed 1.
+    fn one_core(&self, subject: &Subject<'_>, part: f64) -> Forecast<'_> {
+        let (expectation, level) = self.expectation(subject);
+        let (mut log, mut known) = (expectation.log + level, expectation.known);
+        let (k0, speeds) = (self.params.k0, &self.levels.speeds);
+        if let Some(systems) = self.systems(subject) {
+            // Other systems say what is expected of this one.
+            let (mut weight, mut sum) = (k0, k0 * log);
+            for package in others(systems, subject.system) {
+                weight += package.weight();
+                sum += package.weight() * package.mean(part, speeds);
+                known = Known::Once;
+            }
+            log = sum / weight;
+            if let Some(package) = systems.packages.get(subject.system) {
+                let other = major_differs(&package.version, subject.version);
+                let kept = if other { self.params.major_version_weight } else { 1.0 };
+                let weight = package.weight() * kept;
+                log = (weight * package.mean(part, speeds) + k0 * log) / (weight + k0);
+                known = match package.count {
+                    _ if other => Known::Once,
+                    0 | 1 => Known::Once,
+                    2 => Known::Twice,
+                    _ => Known::Often,
+                };
+            }
+        }
+        let spread = self.spreads.get(&(subject.class, known));
+        Forecast { log, known, assumed: known.assumed(subject.class), spread }
+    }
+
+    /// What is expected of a package that was never built, and by how much more such packages take.
+    fn expectation(&self, subject: &Subject<'_>) -> (Expectation, f64) {
+        let Subject { pname, class, source_size, .. } = *subject;
+        let expectation = expect(&self.table, &self.params, pname, class, source_size);
+        let names = self.name_classes.get(&class).and_then(|classes| classes.get(name_class(pname)));
+        let NameClass { count, sum } = names.copied().unwrap_or_default();
+        let level = self.levels.offset(class, expectation.tilt) + sum / (count + self.params.name_class_k);
+        (expectation, level)
+    }
+
+    /// Solves for hosts and levels from everything learned so far.
+    fn solve(&mut self) {
+        let mut evidence = Vec::new();
+        for (class, packages) in &self.packages {
+            for (pname, systems) in packages {
+                let Expectation { log, tilt, .. } = expect(&self.table, &self.params, pname, *class, None);
+                let builds = |package: &Package| -> Vec<(usize, f64, f64)> {
+                    let by_class = f64::from(by_class(*class, true));
+                    package.builds(package.parallel.part(by_class, self.params.parallel_k)).collect()
+                };
+                let builds = systems.packages.values().flat_map(builds).collect();
+                evidence.push(Evidence { expected: log, tilt, class: *class, builds });
+            }
+        }
+        let Hosts { configured, .. } = &self.hosts;
+        self.levels = Levels::solve(&evidence, configured, self.params.k0, self.params.speed_spread);
+        self.solved_at = self.samples;
+        self.name_classes.clear();
+        for systems in self.packages.values_mut().flat_map(BTreeMap::values_mut) {
+            systems.counted = None;
+        }
+        let names: Vec<(OutputClass, String)> = self
+            .packages
+            .iter()
+            .flat_map(|(class, packages)| packages.keys().map(|pname| (*class, pname.clone())))
+            .collect();
+        names.iter().for_each(|(class, pname)| self.count_again(*class, pname));
+    }
+
+    /// Puts a package's distance from what was expected of it into the sum of its name class.
+    fn count_again(&mut self, class: OutputClass, pname: &str) {
+        let Expectation { log, tilt, .. } = expect(&self.table, &self.params, pname, class, None);
+        let part = f64::from(by_class(class, true));
+        let Some(systems) = self.packages.get_mut(&class).and_then(|all| all.get_mut(pname)) else { return };
+        let (mut weight, mut sum) = (0.0, 0.0);
+        for package in systems.packages.values() {
+            let part = package.parallel.part(part, self.params.parallel_k);
+            weight += package.weight();
+            sum += package.weight() * package.mean(part, &self.levels.speeds);
+        }
+        let residual = sum / weight - log - self.levels.offset(class, tilt);
+        let names = self.name_classes.entry(class).or_default();
+        let name = names.entry(name_class(pname).to_owned()).or_default();
+        if let Some(before) = systems.counted.replace(residual) {
+            name.add(before, -1.0);
+        }
+        name.add(residual, 1.0);
     }
 }
+
+fn others<'a>(systems: &'a Systems, system: &str) -> impl Iterator<Item = &'a Package> {
+    systems.packages.iter().filter(move |(of, _)| *of != system).map(|(_, package)| package)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,19 +4,32 @@
 //! runs is `records/`'s.
 
 mod estimate;
+mod expectation;
+mod forecast;
+mod hosts;
+mod levels;
 mod limits;
 mod links;
 mod live;
 mod memory;
 mod names;
+mod packages;
 mod parallel;
 mod params;
 mod prior;
+mod ratio;
 mod remaining;
 mod sample;
+mod shipped;
+mod sources;
 mod speeds;
+mod spread;
+#[cfg(test)]
+mod testkit;
 
 pub use estimate::Cost;
+pub use expectation::Known;
+pub use forecast::Forecast;
 pub use limits::limits;
 pub use links::{LinkSample, Links};
 pub use live::Live;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::estimate::Cost;
+use super::names::module;
 use crate::base::{Span, Table};
 use crate::graph::{Job, JobId, Origin, Workload};
 
@@ -198,17 +199,9 @@ fn is_text(name: &str) -> bool {
     any_start(name, &["unit-", "etc-", "X-Restart-Triggers-", "pam.d-"]) || any_end(name, &ends)
 }
 
-/// `python3.13-…`, `perl5.40.0-…` and the like: an interpreter with its version, then a name.
+/// `python3.13-…`, `perl5.40.0-…` and the like, and what is installed into an editor.
 fn is_module(name: &str) -> bool {
-    let of = |language: &&str| {
-        name.strip_prefix(*language).and_then(|rest| rest.split_once('-')).is_some_and(|(version, module)| {
-            version.starts_with(|c: char| c.is_ascii_digit())
-                && version.chars().all(|c| c.is_ascii_digit() || c == '.')
-                && module.starts_with(|c: char| c.is_alphabetic())
-        })
-    };
-    ["python", "perl", "ruby", "lua", "php"].iter().any(of)
-        || any_start(name, &["vimplugin-", "emacs-packages-", "vscode-extension-"])
+    module(name).is_some() || any_start(name, &["vimplugin-", "emacs-packages-", "vscode-extension-"])
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
 //! How long a running job still takes, given that it has not ended yet.
 
 use super::estimate::Cost;
+use super::ratio::SHORTEST;
 use crate::base::Span;
 
 /// The distance from the median to the end of the 80 % interval, in standard deviations.
 const Z90: f64 = 1.281_551_565_544_6;
 /// Spread of the logarithm: neither certainty nor nonsense.
 const SPREAD: std::ops::RangeInclusive<f64> = 0.01..=2.0;
-/// What is running never ends this very moment.
-const SHORTEST: Span = Span::from_millis(1);
 /// So far below the median, having run for a while says nothing.
 const NO_NEWS: f64 = -6.0;
 
 /// How long a job of this cost still runs after `elapsed`, on average (both on a host of speed 1):
 /// the mean of a lognormal distribution through the cost's quantiles beyond `elapsed`, but at least a
-/// tenth of what has elapsed, and never nothing.
+/// tenth of what has elapsed, and never nothing: what is running does not end this very moment.
 pub fn remaining(cost: &Cost, elapsed: Span) -> Span {
     let seconds = |span: Span| span.max(SHORTEST).as_secs_f64();
     let median = seconds(cost.median);

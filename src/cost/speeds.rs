@@ -4,23 +4,23 @@
 //! configured speed. A host's mean of these, against the mean over all hosts, is how far its configured
 //! speed is off: that all builds take longer than estimated says nothing about any one host. The mean
 //! is shrunk towards the configured speed by how much single builds scatter.
+//!
+//! This is for one run and exact in any order, as a scheduler needs it. What holds between runs is in
+//! `levels`.
 
+use super::ratio::{SPREAD_OF_HOSTS, log_ratio, tells};
 use crate::base::{Span, Table};
 use crate::fleet::HostId;
 
 /// Log ratios are summed as integers of this fraction of a unit: exact in any order.
 const UNIT: f64 = 65_536.0;
-/// One measurement says at most a factor of e³ either way.
+/// One measurement says at most a factor of e³ either way: within a run there are few.
 const MAX_LOG: f64 = 3.0;
-/// Configured speeds are off by a factor of e^0.7, about 2, as a rule.
-const SPREAD_OF_HOSTS: f64 = 0.7;
 /// A host is at most e² times as fast or as slow as configured.
 const MAX_OFFSET: f64 = 2.0;
 /// The scatter of single builds that is assumed until there are more than these many.
 const ASSUMED_COUNT: f64 = 8.0;
 const ASSUMED_SPREAD: f64 = 0.6;
-/// Builds shorter than this measure processes and round trips rather than the host.
-const TELLING: Span = Span::from_millis(200);
 
 /// What is known of each host.
 #[derive(Clone, Debug)]
@@ -45,10 +45,10 @@ impl Speeds {
     /// A build took `actual` where `expected` was estimated, on this host at its configured speed. False
     /// if that says nothing.
     pub fn observe(&mut self, host: HostId, expected: Span, actual: Span) -> bool {
-        if actual < TELLING || expected < TELLING {
+        if !tells(expected, actual) {
             return false;
         }
-        let log = (actual.as_secs_f64() / expected.as_secs_f64()).ln().clamp(-MAX_LOG, MAX_LOG);
+        let log = log_ratio(expected, actual).clamp(-MAX_LOG, MAX_LOG);
         let seen = &mut self.hosts[host];
         seen.count += 1;
         seen.sum += (log * UNIT).round() as i64;

@@ -4,7 +4,7 @@
 //! host is short of for one derivation is told by [`Host::lacks`], with pins taken in by
 //! [`Fleet::can_build`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{Glob, GlobMatcher};
 
@@ -52,6 +52,14 @@ pub struct Fleet {
     /// Whether this machine is among the chosen: if not, it only evaluates and takes in the results.
     pub local: bool,
     pins: Vec<Pin>,
+    told: Table<HostId, Told>,
+}
+
+/// What the user says of a host's speed for one run, which no experience overrules.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    speed: bool,
+    systems: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +150,7 @@ impl Fleet {
         for (machine, name) in machines.into_iter().zip(names.of_builders()) {
             all.push((remote(&machine, name, config.builders_use_substitutes), Some(machine)));
         }
+        let mut told = vec![Told::default(); all.len()];
         let chosen = names.chosen(options)?;
         for (name, slots) in &options.jobs {
             names.find("--jobs", name)?.into_iter().for_each(|i| all[i].0.slots = *slots);
@@ -150,7 +159,9 @@ impl Fleet {
             if !(speed.is_finite() && *speed > 0.0) {
                 return Err(FleetError::Speed { host: name.clone(), speed: *speed });
             }
-            names.find("--speed", name)?.into_iter().for_each(|i| all[i].0.speed = *speed);
+            for i in names.find("--speed", name)? {
+                (all[i].0.speed, told[i].speed) = (*speed, true);
+            }
         }
         for (name, system, speed) in &options.system_speed {
             let mut able = names.find("--speed", name)?;
@@ -161,23 +172,54 @@ impl Fleet {
             if !(speed.is_finite() && *speed > 0.0) {
                 return Err(FleetError::Speed { host: format!("{name}:{system}"), speed: *speed });
             }
-            able.into_iter().for_each(|i| all[i].0.set_speed_for(system, *speed));
+            for i in able {
+                all[i].0.set_speed_for(system, *speed);
+                told[i].systems.insert(system.clone());
+            }
         }
         if !chosen[0] {
             all[0].0.slots = 0;
         }
         // Where each host of the whole list ends up in the fleet.
         let mut place = vec![None; all.len()];
-        let (mut hosts, mut kept) = (Table::new(), Table::new());
-        for (i, (host, machine)) in all.into_iter().enumerate() {
+        let (mut hosts, mut kept, mut kept_told) = (Table::new(), Table::new(), Table::new());
+        for (i, ((host, machine), told)) in all.into_iter().zip(told).enumerate() {
             if i == 0 || chosen[i] {
                 let id: HostId = hosts.push(host);
                 kept.push(machine);
+                kept_told.push(told);
                 place[i] = (chosen[i]).then_some(id);
             }
         }
         let pins = options.pins.iter().map(|p| pin(&names, p, &place)).collect::<Result<_, _>>()?;
-        Ok(Fleet { hosts, machines: kept, local: chosen[0], pins })
+        Ok(Fleet { hosts, machines: kept, local: chosen[0], pins, told: kept_told })
+    }
+
+    /// Takes over speeds that were learned, by host and system, but for what the user said for this run.
+    /// Where nothing was learned of a system, it keeps its speed relative to the host's own system.
+    pub fn learn_speeds(&mut self, learned: impl Fn(&str, &str) -> Option<f64>) {
+        for (id, host) in self.hosts.iter_mut() {
+            let told = &self.told[id];
+            if told.speed {
+                continue;
+            }
+            let known = |name: &str, system: &String| match told.systems.contains(system) {
+                true => None,
+                false => learned(name, system).filter(|speed| speed.is_finite() && *speed > 0.0),
+            };
+            let said: Vec<(String, f64)> =
+                told.systems.iter().map(|system| (system.clone(), host.speed_for(system))).collect();
+            let mut systems = host.systems.clone().into_iter();
+            if let Some(speed) = systems.next().and_then(|own| known(&host.name, &own)) {
+                host.speed = speed;
+            }
+            for system in systems {
+                if let Some(speed) = known(&host.name, &system) {
+                    host.set_speed_for(&system, speed);
+                }
+            }
+            said.into_iter().for_each(|(system, speed)| host.set_speed_for(&system, speed));
+        }
     }
 
     /// Whether any host but this machine builds.

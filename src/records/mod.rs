@@ -1,8 +1,9 @@
-//! What is kept between runs: the run-log files and their place.
+//! What is kept between runs: the run-log files and their place, and the history of builds.
 //!
 //! The log's format is `run/`'s business; here are directories, file names and what to do when the
-//! disk is full.
+//! disk is full. What is learned from the history is `cost/`'s.
 
+pub mod history;
 mod recorder;
 mod runs;
 

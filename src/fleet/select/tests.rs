@@ -174,3 +174,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_learned_of_speeds_is_taken_over_but_for_what_the_user_says() {
+    let learned = |host: &str, system: &str| match (host, system) {
+        ("local", "x86_64-linux") => Some(2.0),
+        ("builder2", "aarch64-linux") => Some(3.0),
+        ("builder2", "x86_64-linux") => Some(0.6),
+        ("builder1#1", _) => Some(9.0),
+        ("aqua", _) => Some(f64::NAN),
+        _ => None,
+    };
+    let speeds = |options: FleetOptions| {
+        let mut fleet = fleet(options).unwrap();
+        fleet.learn_speeds(learned);
+        let host = |name: &str| {
+            let host = fleet.hosts.rows().iter().find(|host| host.name == name).unwrap();
+            host.systems.iter().map(|system| host.speed_for(system)).collect::<Vec<_>>()
+        };
+        [host("local"), host("builder2"), host("builder1#1"), host("aqua")]
+    };
+    let nothing_said = speeds(FleetOptions::default());
+    assert_eq!(nothing_said, [vec![2.0, 2.0], vec![3.0, 0.6], vec![9.0], vec![1.0]]);
+    let said = FleetOptions {
+        speed: vec![("builder1#1".into(), 5.0)],
+        system_speed: vec![
+            ("builder2".into(), "x86_64-linux".into(), 0.25),
+            ("local".into(), "x86_64-linux".into(), 4.0),
+        ],
+        ..Default::default()
+    };
+    assert_eq!(speeds(said), [vec![4.0, 1.0], vec![3.0, 0.25], vec![5.0], vec![1.0]]);
+}

@@ -1,0 +1,28 @@
+//! What one build says about a host: the logarithm of what it took over what was expected.
+//!
+//! Shared by what is learned within a run ([`super::Speeds`], [`super::Live`]) and between runs
+//! ([`super::Memory`]).
+
+use crate::base::Span;
+
+/// One measurement says at most a factor of e⁶, about 400, either way.
+pub(super) const MAX_LOG: f64 = 6.0;
+/// Builds of one package on one host scatter by this much in their logarithm (832 builds of 468 packages).
+pub(super) const SPREAD_OF_BUILDS: f64 = 0.36;
+/// Configured speeds are off by a factor of e^0.7, about 2, as a rule.
+pub(super) const SPREAD_OF_HOSTS: f64 = 0.7;
+/// Nothing is taken to last less.
+pub(super) const SHORTEST: Span = Span::from_millis(1);
+/// Builds shorter than this measure processes and round trips rather than the host.
+const TELLING: Span = Span::from_millis(200);
+
+/// The logarithm of `actual` over `expected`, within [`MAX_LOG`].
+pub(super) fn log_ratio(expected: Span, actual: Span) -> f64 {
+    let ratio = actual.max(SHORTEST).as_secs_f64() / expected.max(SHORTEST).as_secs_f64();
+    ratio.ln().clamp(-MAX_LOG, MAX_LOG)
+}
+
+/// Whether a build says something about its host.
+pub(super) fn tells(expected: Span, actual: Span) -> bool {
+    expected >= TELLING && actual >= TELLING
+}

@@ -1,0 +1,191 @@
+//! Writes a run's builds to the history while the run goes on, on a thread of its own.
+//!
+//! The scheduler's loop only hands rows over. They are written in batches, each in one transaction, and all
+//! of them by the end of the run, however it ends. What cannot be written is said once and stops nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use super::aside::{identity, set_aside};
+use super::{Fold, History, HistoryError, NomFile, Row, Trouble};
+use crate::base::Time;
+use crate::run::{Event, Order};
+
+/// How long a row waits for others.
+const GATHER: Duration = Duration::from_millis(300);
+/// Rows in one transaction.
+const BATCH: usize = 512;
+/// Rows that wait while another process has the file locked; more are let go.
+const MOST_WAITING: usize = 100_000;
+
+/// Writes the history of one run.
+#[derive(Debug)]
+pub struct Keeper {
+    fold: Option<Fold>,
+    rows: Option<Sender<Row>>,
+    thread: Option<JoinHandle<()>>,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+impl Keeper {
+    /// Keeps nothing.
+    pub fn off() -> Keeper {
+        Keeper { fold: None, rows: None, thread: None, trouble: Arc::default() }
+    }
+
+    /// Keeps the builds of `fold`'s run in `history`, and passes them on to `nom` if that is there.
+    pub fn begin(history: History, fold: Fold, nom: Option<NomFile>) -> Keeper {
+        let (send, receive) = unbounded();
+        let trouble: Arc<Mutex<Option<String>>> = Arc::default();
+        let mut writer = Writer {
+            identity: identity(history.path()),
+            path: history.path().to_owned(),
+            history: Some(history),
+            nom,
+            waiting: Vec::new(),
+            trouble: Arc::clone(&trouble),
+        };
+        let thread = std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || writer.run(&receive))
+            .map_err(|e| say(&trouble, format!("the history is not written: no thread for it: {e}")));
+        Keeper { fold: Some(fold), rows: Some(send), thread: thread.ok(), trouble }
+    }
+
+    /// Takes in a fact.
+    pub fn event(&mut self, at: Time, event: &Event) {
+        if let (Some(fold), Some(rows)) = (&mut self.fold, &self.rows)
+            && let Some(row) = fold.event(at, event)
+        {
+            // Nobody listens any more if the thread could not be started; that was said.
+            let _ = rows.send(row);
+        }
+    }
+
+    /// Takes in an order.
+    pub fn order(&mut self, order: &Order) {
+        if let Some(fold) = &mut self.fold {
+            fold.order(order);
+        }
+    }
+
+    /// What went wrong, the first time this is called after it did.
+    pub fn warning(&mut self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until all is written; what went wrong, if it was not said yet.
+    pub fn finish(mut self) -> Option<String> {
+        self.close();
+        self.warning()
+    }
+
+    fn close(&mut self) {
+        drop(self.rows.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            say(&self.trouble, "the history is not written any further: its thread has failed".to_owned());
+        }
+    }
+}
+
+/// A run that ends in an error has a history, too.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn say(trouble: &Mutex<Option<String>>, text: String) {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+}
+
+/// The thread's side.
+struct Writer {
+    /// `None` once it cannot be written.
+    history: Option<History>,
+    path: PathBuf,
+    /// The file that was opened.
+    identity: Option<(u64, u64)>,
+    nom: Option<NomFile>,
+    waiting: Vec<Row>,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+impl Writer {
+    fn run(&mut self, rows: &Receiver<Row>) {
+        while let Ok(first) = rows.recv() {
+            self.waiting.push(first);
+            let from = self.waiting.len() - 1;
+            let until = Instant::now() + GATHER;
+            let mut ended = false;
+            while self.waiting.len() - from < BATCH && !ended {
+                match rows.recv_deadline(until) {
+                    Ok(row) => self.waiting.push(row),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => ended = true,
+                }
+            }
+            if let Some(nom) = &mut self.nom
+                && let Err(why) = nom.append(&self.waiting[from..])
+            {
+                say(&self.trouble, format!("nix-output-monitor's file is not written: {why}"));
+                self.nom = None;
+            }
+            self.write(ended);
+        }
+        self.write(true);
+    }
+
+    /// Writes what waits; `last` if there will be no other time.
+    fn write(&mut self, last: bool) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(history) = &mut self.history else { return self.waiting.clear() };
+        let error = match history.add(&self.waiting) {
+            Ok(_) => return self.waiting.clear(),
+            Err(error) => error,
+        };
+        match error.trouble() {
+            Some(Trouble::Locked) if !last && self.waiting.len() < MOST_WAITING => {}
+            Some(Trouble::Damaged) => self.begin_anew(&error),
+            _ => self.give_up(&error),
+        }
+    }
+
+    fn begin_anew(&mut self, error: &HistoryError) {
+        self.history = None;
+        let fresh = |path: &Path| {
+            let kept = set_aside(path, self.identity)?;
+            let mut history = History::open(path)?;
+            history.add(&self.waiting)?;
+            Ok((kept, history))
+        };
+        match fresh(&self.path) {
+            Ok((kept, history)) => {
+                let kept =
+                    kept.map_or_else(String::new, |kept| format!("; it is kept as {}", kept.display()));
+                say(&self.trouble, format!("the history begins anew: {error}{kept}"));
+                self.identity = identity(&self.path);
+                self.history = Some(history);
+                self.waiting.clear();
+            }
+            Err(next) => {
+                let next: HistoryError = next;
+                self.give_up(&next);
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: &HistoryError) {
+        self.history = None;
+        self.waiting.clear();
+        say(&self.trouble, format!("the history is not written any further: {error}"));
+    }
+}
