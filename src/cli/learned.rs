@@ -58,6 +58,20 @@ pub struct Learned {
 impl Learned {
     /// Reads the history, with these hosts as they are configured. What is wrong with it goes to `warn`.
     pub fn load(remember: &Remember, hosts: &[Host], warn: &mut dyn FnMut(&str)) -> Learned {
+        Self::of_time(remember, None, hosts, warn)
+    }
+
+    /// The history as it was before a moment in seconds since 1970, or as it is.
+    pub fn before(moment: Option<u64>, hosts: &[Host], warn: &mut dyn FnMut(&str)) -> Learned {
+        Self::of_time(&Remember::default(), moment, hosts, warn)
+    }
+
+    fn of_time(
+        remember: &Remember,
+        before: Option<u64>,
+        hosts: &[Host],
+        warn: &mut dyn FnMut(&str),
+    ) -> Learned {
         let mut fresh = Memory::new(CostParams::default());
         for host in hosts {
             fresh.configure(&host.name, host.speed);
@@ -70,7 +84,7 @@ impl Learned {
             return nothing(fresh);
         }
         let Healed { got, warning } = match History::file() {
-            Ok(path) => heal(&path, |history| read(history, &fresh)),
+            Ok(path) => heal(&path, |history| read(history, &fresh, before)),
             Err(e) => Healed { got: None, warning: Some(format!("the history is not used: {e}")) },
         };
         warning.iter().for_each(|text| warn(&format!("warning: {text}")));
@@ -136,7 +150,7 @@ impl Learned {
     }
 }
 
-fn read(history: History, fresh: &Memory) -> Result<Learned, HistoryError> {
-    let memory = history.memory(fresh.clone(), None)?;
-    Ok(Learned { memory, links: history.links(None)?, history: Some(history) })
+fn read(history: History, fresh: &Memory, before: Option<u64>) -> Result<Learned, HistoryError> {
+    let memory = history.memory(fresh.clone(), before)?;
+    Ok(Learned { memory, links: history.links(before)?, history: Some(history) })
 }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod exact;
+mod real;
 mod source;
 mod table;
 mod what_if;
@@ -27,8 +28,15 @@ pub struct ReplayArgs {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<String>,
     /// Check that this version gives the orders that the logs have
-    #[arg(long, conflicts_with_all = ["what_if", "compare"])]
+    #[arg(long, conflicts_with_all = ["what_if", "compare", "real"])]
     exact: bool,
+    /// Build the derivations of the runs again as ones that only take time, on the builders of --hosts or of
+    /// nix.conf (which must build without a sandbox), and compare with the simulation
+    #[arg(long, conflicts_with_all = ["compare", "bandwidth", "add_host", "estimates", "noise"])]
+    real: bool,
+    /// Shorten what is built again, as in 0.1
+    #[arg(long, value_name = "F", requires = "real", value_parser = scale, default_value_t = 1.0)]
+    scale: f64,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +52,9 @@ pub struct ReplayArgs {
 /// # Errors
 /// A log cannot be read, or the conditions do not fit a run.
 pub fn run(args: &ReplayArgs) -> Result<u8, CliError> {
+    if args.real {
+        return real::run(&args.runs, &args.what_if, args.scale, args.json);
+    }
     if args.exact {
         return exact::run(&args.runs, args.json);
     }
@@ -62,6 +73,11 @@ pub fn run(args: &ReplayArgs) -> Result<u8, CliError> {
     }
     let texts: Vec<String> = tables.iter().map(table::Table::text).collect();
     super::put(&texts.join("\n"), "the comparison").map(|()| 0)
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale: &f64| *scale > 0.0 && *scale <= 1000.0);
+    scale.ok_or_else(|| format!("'{text}' is no factor (a number above 0)"))
 }
 
 fn put_json(what: &impl Serialize) -> Result<(), CliError> {

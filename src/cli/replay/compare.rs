@@ -32,7 +32,7 @@ struct Variant {
 pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Result<Table, CliError> {
     let recording = &replayed.recording;
     let graph = replayed.makespan.is_none();
-    let asked = what_if.conditions(recording, graph)?;
+    let asked = what_if.conditions(replayed)?;
     let mut variants = Vec::new();
     let name = what_if.name();
     // Of a graph there is nothing that it was.
@@ -46,7 +46,7 @@ pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Res
         variants.push(Variant { kind: Kind::Asked, name, conditions: asked.clone() });
     }
     if compare {
-        variants.extend(others(recording, &asked));
+        variants.extend(others(replayed, &asked));
     }
     let outcomes = simulate(recording, &variants, what_if.seeds.unwrap_or(1));
     let slots =
@@ -82,7 +82,8 @@ fn simulate(recording: &Recording, variants: &[Variant], seeds: u64) -> Vec<Outc
 }
 
 /// Policies, estimates and fleets to compare a run under `base` with.
-fn others(recording: &Recording, base: &Conditions) -> Vec<Variant> {
+fn others(replayed: &Replayed, base: &Conditions) -> Vec<Variant> {
+    let recording = &replayed.recording;
     let mut variants = Vec::new();
     let mut add = |kind, name: String, change: &dyn Fn(&mut Conditions)| {
         let mut conditions = base.clone();
@@ -94,10 +95,14 @@ fn others(recording: &Recording, base: &Conditions) -> Vec<Variant> {
             add(Kind::Policy, format!("policy {name}"), &|c| c.policy = policy.clone());
         }
     }
-    let believed =
-        [(Believed::Perfect, "perfect"), (Believed::Recorded, "recorded"), (Believed::None, "none")];
-    for (which, name) in believed {
-        add(Kind::Estimates, format!("estimates {name}"), &|c| c.estimates = which.estimates());
+    for (which, name) in [
+        (Believed::Perfect, "perfect"),
+        (Believed::Recorded, "recorded"),
+        (Believed::History, "history"),
+        (Believed::None, "none"),
+    ] {
+        let estimates = which.estimates(&|| replayed.history());
+        add(Kind::Estimates, format!("estimates {name}"), &|c| c.estimates = estimates.clone());
     }
     let builders: Vec<HostId> = base.hosts.ids().filter(|id| base.hosts[*id].slots > 0).collect();
     let power = |id: &HostId| f64::from(base.hosts[*id].lanes()) * base.hosts[*id].speed;

@@ -1,18 +1,19 @@
 //! What is gone through again: a run log, or a graph that was never built.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::what_if::WhatIf;
 use crate::base::Span;
 use crate::cli::error::CliError;
+use crate::cli::learned::Learned;
 use crate::cli::prepare;
 use crate::cli::runs::find;
 use crate::cli::setup::Setup;
-use crate::cost;
 use crate::dispatch::EvalOptions;
 use crate::records::{RunFile, RunsError};
 use crate::run::LogError;
-use crate::sim::Recording;
+use crate::sim::{Estimates, Recording};
 
 /// Where it is.
 pub(super) enum Source {
@@ -27,6 +28,17 @@ pub(super) struct Replayed {
     pub recording: Recording,
     /// What it really took; `None` if it was never made.
     pub makespan: Option<Span>,
+    /// When it began, in seconds since 1970; `None` if it never did.
+    pub began: Option<u64>,
+}
+
+impl Replayed {
+    /// What the history of builds said when the run began.
+    pub(super) fn history(&self) -> Estimates {
+        let memory =
+            Learned::before(self.began, self.recording.hosts.rows(), &mut |line| crate::cli::tell!("{line}"));
+        Estimates::Given(Arc::new(memory.estimates(&self.recording.told).0))
+    }
 }
 
 impl Source {
@@ -60,7 +72,11 @@ fn looks_like_a_graph(file: &RunFile) -> bool {
     start[..read].trim_ascii_start().starts_with(b"{") && !start.starts_with(b"{\"format\":")
 }
 
-fn from_log(file: &RunFile) -> Result<Replayed, CliError> {
+/// Reads a log and takes it apart.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn from_log(file: &RunFile) -> Result<Replayed, CliError> {
     let (header, entries, torn) = file.read().map_err(|e| CliError::Usage(e.to_string()))?;
     let place = file.path.display();
     if let Some(torn) = torn {
@@ -73,7 +89,12 @@ fn from_log(file: &RunFile) -> Result<Replayed, CliError> {
         let builds = crate::report::plural(failing, "build");
         crate::cli::tell!("warning: {place}: {builds} failed in this run, and will fail again");
     }
-    Ok(Replayed { name: file.name.clone(), makespan: Some(recording.makespan), recording })
+    Ok(Replayed {
+        name: file.name.clone(),
+        makespan: Some(recording.makespan),
+        began: Some(header.started),
+        recording,
+    })
 }
 
 /// All of a graph on the hosts of `--hosts`, or else those that a build would use.
@@ -81,7 +102,9 @@ fn from_graph(file: &RunFile, what_if: &WhatIf) -> Result<Replayed, CliError> {
     let prepared = prepare::load_whole(&file.path)?;
     let setup =
         Setup::new(&what_if.place(), &EvalOptions::default(), &mut |line| crate::cli::tell!("{line}"))?;
-    let (work, mut hosts) = (prepared.work, setup.fleet.hosts);
+    let learned = Learned::before(None, setup.fleet.hosts.rows(), &mut |line| crate::cli::tell!("{line}"));
+    let (mut work, mut hosts) = (prepared.work, setup.fleet.hosts);
+    learned.sizes(&mut work);
     // Nobody has told how many processors builders have.
     hosts.iter_mut().for_each(|(_, host)| host.cores = host.lanes());
     let eligible = work
@@ -93,7 +116,7 @@ fn from_graph(file: &RunFile, what_if: &WhatIf) -> Result<Replayed, CliError> {
             hosts.ids().filter(able).collect()
         })
         .collect();
-    let estimates = cost::estimate(&work);
-    let recording = Recording::imagined(work, hosts, estimates, eligible);
-    Ok(Replayed { name: file.name.clone(), recording, makespan: None })
+    let (estimates, parallel) = learned.estimates(&work);
+    let recording = Recording::imagined(work, hosts, estimates, eligible).with_parallel(parallel);
+    Ok(Replayed { name: file.name.clone(), recording, makespan: None, began: None })
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::source::Replayed;
 use crate::base::Table;
 use crate::cli::args::{Speed, Where, slots, speed};
 use crate::cli::error::CliError;
@@ -58,15 +59,19 @@ pub enum Believed {
     Recorded,
     /// What builds really take
     Perfect,
-    /// What is usual for their kind, as with an empty history
+    /// What the history of builds said at that time
+    History,
+    /// What is usual for packages and kinds, as with an empty history
     None,
 }
 
 impl Believed {
-    pub(super) fn estimates(self) -> Estimates {
+    /// The estimates; `history` has those of the history, and is asked only for these.
+    pub(super) fn estimates(self, history: &dyn Fn() -> Estimates) -> Estimates {
         match self {
             Believed::Recorded => Estimates::Recorded,
             Believed::Perfect => Estimates::Perfect,
+            Believed::History => history(),
             Believed::None => Estimates::Prior,
         }
     }
@@ -91,6 +96,18 @@ impl WhatIf {
         Where { builders: self.hosts.clone(), ..Where::default() }
     }
 
+    /// As options of `drvdispatch build`: what there is of them there.
+    pub(super) fn build_options(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut say = |option: &str, value: String| words.extend([option.to_owned(), value]);
+        self.hosts.iter().for_each(|builders| say("--builders", builders.clone()));
+        self.without.iter().for_each(|host| say("--not-on", host.clone()));
+        self.jobs.iter().for_each(|(host, jobs)| say("--jobs", format!("{host}={jobs}")));
+        self.speed.iter().for_each(|speed| say("--speed", speed.to_string()));
+        self.decide.policy.iter().for_each(|name| say("--policy", (*name).to_owned()));
+        words
+    }
+
     fn changes(&self) -> HostChanges {
         HostChanges {
             without: self.without.clone(),
@@ -105,7 +122,8 @@ impl WhatIf {
     ///
     /// # Errors
     /// A host that is not there, or derivations that no host is left to build.
-    pub(super) fn conditions(&self, recording: &Recording, graph: bool) -> Result<Conditions, CliError> {
+    pub(super) fn conditions(&self, replayed: &Replayed) -> Result<Conditions, CliError> {
+        let (recording, graph) = (&replayed.recording, replayed.makespan.is_none());
         let mut conditions = Conditions::as_recorded(recording);
         if let (Some(builders), false) = (&self.hosts, graph) {
             let machines = machines(builders, recording)?;
@@ -119,7 +137,7 @@ impl WhatIf {
             conditions.policy = policy;
         }
         if let Some(believed) = self.estimates {
-            conditions.estimates = believed.estimates();
+            conditions.estimates = believed.estimates(&|| replayed.history());
         }
         conditions.noise = self.noise.unwrap_or(0.0);
         conditions.seed = self.seed.unwrap_or(0);
@@ -130,9 +148,16 @@ impl WhatIf {
     /// How it is called in a table.
     pub(super) fn name(&self) -> String {
         let mut words: Vec<String> = Vec::new();
+        words.extend(self.decide.policy.map(|name| format!("policy {name}")));
+        if let Some(builders) = &self.hosts {
+            // A list of builders is no name.
+            words.push(
+                builders
+                    .strip_prefix('@')
+                    .map_or("other hosts".to_owned(), |file| format!("hosts of {file}")),
+            );
+        }
         let mut say = |word: &str, what: String| words.push(format!("{word} {what}"));
-        self.decide.policy.into_iter().for_each(|name| say("policy", name.to_owned()));
-        self.hosts.iter().for_each(|builders| say("hosts", builders.clone()));
         self.without.iter().for_each(|host| say("without", host.clone()));
         self.jobs.iter().for_each(|(host, jobs)| say("jobs", format!("{host}={jobs}")));
         self.speed.iter().for_each(|speed| say("speed", speed.to_string()));

@@ -137,6 +137,14 @@ impl Recording {
         }
     }
 
+    /// Says which part of each job (0 to 1) more cores make shorter, and are believed to.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
+        self.told_parallel.clone_from(&parallel);
+        self.parallel = parallel;
+        self
+    }
+
     /// Jobs that fail, now as then.
     pub fn failing(&self) -> impl Iterator<Item = JobId> + '_ {
         self.truth.iter().filter(|(_, truth)| truth.is_none()).map(|(job, _)| job)

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Recording, Trouble};
 use crate::base::{Random, Span, Table, Time};
-use crate::cost::{self, Cost};
+use crate::cost::{self, Cost, CostParams, Memory};
 use crate::drive::{Watch, drive};
 use crate::fleet::{Host, HostId, NoHost};
 use crate::graph::{JobId, makespan_bound};
@@ -23,7 +23,7 @@ pub enum Estimates {
     Perfect,
     /// What the run began with.
     Recorded,
-    /// What is usual for their kind.
+    /// What is usual for them, as far as this program knows without a history.
     Prior,
     /// These, for one core of a host of speed 1: what history said at that time, as a rule.
     Given(Arc<Table<JobId, Cost>>),
@@ -152,7 +152,7 @@ impl Recording {
         let estimates = match &conditions.estimates {
             Estimates::Perfect => self.perfect(&truth),
             Estimates::Recorded => self.estimates.clone(),
-            Estimates::Prior => cost::estimate(&self.told),
+            Estimates::Prior => Memory::new(CostParams::default()).estimates(&self.told),
             Estimates::Given(given) => Table::clone(given),
         };
         let mut scheduler = Scheduler::new(
