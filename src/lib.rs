@@ -17,3 +17,4 @@ pub mod report;
 pub mod run;
 pub mod sched;
 pub mod sim;
+pub mod tune;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drvdispatch::base::Span;
+use drvdispatch::base::{Interval, Span};
 use drvdispatch::sched::Policy;
 use serde_json::json;
 
@@ -10,14 +10,14 @@ use crate::Args;
 use crate::cases::Row;
 use crate::common::clusters::Cluster;
 use crate::common::graphs::Source;
-use crate::stats::{Mean, mean};
+use crate::stats::mean;
 
 /// What all runs of one policy in one place come to.
 struct Line<'a> {
     policy: &'a str,
-    ratio: Mean,
+    ratio: Interval,
     /// Its makespans over those of the first policy, world by world.
-    relative: Mean,
+    relative: Interval,
     gigabytes: f64,
     /// Parts of all slot time.
     no_work: f64,

@@ -1,11 +1,16 @@
-//! The ground floor: typed indices, time as a value, a seeded generator.
+//! The ground floor: typed indices, time as a value, a seeded generator, intervals of means, parameters
+//! by name.
 //!
 //! Nothing here reads a clock, does I/O or knows of Nix; everything above may use it.
 
+mod bootstrap;
+mod parameter;
 mod random;
 mod table;
 mod time;
 
+pub use bootstrap::{Draw, Interval};
+pub use parameter::{Domain, Parameter, Value};
 pub use random::Random;
 pub(crate) use table::typed_id;
 pub use table::{Id, Table};

@@ -130,7 +130,10 @@ fn pin(text: &str) -> Result<(String, String), String> {
 }
 
 /// `HOST=N`.
-fn slots(text: &str) -> Result<(String, u32), String> {
+///
+/// # Errors
+/// It is of another form.
+pub fn slots(text: &str) -> Result<(String, u32), String> {
     let (host, slots) = pair(text, "HOST=N, such as builder1=4")?;
     let slots =
         slots.parse().map_err(|_| format!("'{slots}' is no number of jobs (a whole number from 0 on)"))?;
@@ -138,7 +141,10 @@ fn slots(text: &str) -> Result<(String, u32), String> {
 }
 
 /// `HOST=F` or `HOST:SYSTEM=F`.
-fn speed(text: &str) -> Result<Speed, String> {
+///
+/// # Errors
+/// It is of another form.
+pub fn speed(text: &str) -> Result<Speed, String> {
     let (host, speed) = pair(text, "HOST=F or HOST:SYSTEM=F, such as builder1=2.5")?;
     let number = speed.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
     let number = number.ok_or_else(|| format!("'{speed}' is no speed (a number above 0)"))?;
@@ -188,7 +194,19 @@ impl What {
     }
 }
 
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let system = self.system.as_ref().map(|system| format!(":{system}")).unwrap_or_default();
+        write!(f, "{}{system}={}", self.host, self.factor)
+    }
+}
+
 impl Speed {
+    /// The host, the system if it is for one only, and the speed.
+    pub fn parts(&self) -> (String, Option<String>, f64) {
+        (self.host.clone(), self.system.clone(), self.factor)
+    }
+
     fn of_system(&self) -> Option<(String, String, f64)> {
         Some((self.host.clone(), self.system.clone()?, self.factor))
     }

@@ -126,6 +126,7 @@ fn with_runtime(
 ) -> Result<u8, CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
+    let config = args.decide.config()?;
     let mut setup = Setup::new(&args.place, &options, &mut say)?;
     setup.ask_home()?;
     if args.how.dry_run {
@@ -136,7 +137,7 @@ fn with_runtime(
     // Connecting and evaluating take their time at the same time.
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
     let crew = Crew::start(prepare::slots(&setup), timeout, logs_dir());
-    let learning = Learned::begin(&setup, &args.remember);
+    let learning = Learned::begin(&setup, &args.remember, &config.cost);
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
     let learned = learning.finish(&mut setup, &mut say)?;
     if !interrupts.is_empty() {
@@ -150,7 +151,12 @@ fn with_runtime(
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
         imports: setup.imports.clone(),
     };
-    dispatch(args, &setup, prepared, learned, (crew, means))
+    let base = Policy {
+        keep_going: args.how.keep_going || setup.config.keep_going,
+        cores: setup.cores(&args.place),
+        ..config.policy
+    };
+    dispatch(args, &setup, prepared, learned, base, (crew, means))
 }
 
 fn dispatch(
@@ -158,6 +164,7 @@ fn dispatch(
     setup: &Setup,
     mut prepared: Prepared,
     learned: Learned,
+    base: Policy,
     (crew, means): (Crew, Means),
 ) -> Result<u8, CliError> {
     args.results.check_links(&prepared)?;
@@ -174,11 +181,6 @@ fn dispatch(
     let (world, logs) = crew.into_world(Arc::new(work.clone()), eligible.clone(), mux, means);
     // What the hosts have decides which policy is best, so it is heard before there is a scheduler.
     let mut world = Heard::until_ready(world);
-    let base = Policy {
-        keep_going: args.how.keep_going || setup.config.keep_going,
-        cores: setup.cores(&args.place),
-        ..Policy::default()
-    };
     let facts = world.facts().cloned().collect();
     let rehearsal = Rehearsal::new(&work, &setup.fleet.hosts, &estimates, &eligible, Some(facts))
         .with_parallel(parallel.clone());

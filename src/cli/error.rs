@@ -50,6 +50,9 @@ pub enum CliError {
     /// ssh's options.
     #[error(transparent)]
     Link(#[from] crate::dispatch::link::LinkError),
+    /// The user's configuration.
+    #[error(transparent)]
+    Config(#[from] crate::records::ConfigError),
     /// Reading or writing something.
     #[error("{what}: {cause}")]
     Io {

@@ -1,18 +1,17 @@
 //! `drvdispatch explain`, and what `plan --explain` says: why a job went where it went.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 use globset::Glob;
 
 use super::error::CliError;
+use super::runs::find;
 use crate::base::{Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
-use crate::records::{RunFile, RunsDir, RunsError};
 use crate::run::{Entry, Expectation};
-use crate::sched::{Binding, OfferParts, Policy, Scheduler, explain};
+use crate::sched::{Binding, OfferParts, Scheduler, explain};
 
 /// More derivations than this are counted, not explained.
 const MOST: usize = 10;
@@ -39,9 +38,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
     if let Some(torn) = torn {
         super::tell!("warning: {}: {torn}", file.path.display());
     }
-    let policy: Policy = serde_json::from_value(header.policy.clone()).map_err(|e| {
-        usage(format!("{}: this version does not know the run's policy: {e}", file.path.display()))
-    })?;
+    let fresh = Scheduler::recorded(&header).map_err(|e| usage(format!("{}: {e}", file.path.display())))?;
     let eligible = header.eligible();
     let lack = |job: JobId, host: HostId| {
         let (spec, host_spec) = (&header.workload.jobs[job], &header.hosts[host]);
@@ -49,14 +46,6 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
         let pinned = || "was left out by --pin".to_owned();
         lack.or_else(|| (!eligible[job].contains(&host)).then(pinned))
     };
-    let fresh = Scheduler::new(
-        header.workload.clone(),
-        header.hosts.clone(),
-        header.estimates.clone(),
-        eligible.clone(),
-        policy,
-    )
-    .with_parallel(header.parallel());
     let run = Explained {
         work: &header.workload,
         hosts: &header.hosts,
@@ -66,21 +55,6 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
     };
     let text = run.text(&args.name).map_err(|why| usage(format!("{}: {why}", file.path.display())))?;
     super::put(&text, "the explanation")
-}
-
-fn find(name: &str) -> Result<RunFile, CliError> {
-    let usage = |e: RunsError| CliError::Usage(e.to_string());
-    if name != "last" && Path::new(name).exists() {
-        return RunFile::at(name).map_err(usage);
-    }
-    let dir = RunsDir::of_user().map_err(usage)?;
-    let runs = dir.list().map_err(usage)?;
-    let found = runs.into_iter().find(|run| name == "last" || run.name == name);
-    let place = dir.path().display();
-    found.ok_or_else(|| match name {
-        "last" => CliError::Usage(format!("there are no run logs in {place} yet")),
-        _ => CliError::Usage(format!("'{name}' is neither a file nor a run in {place}")),
-    })
 }
 
 /// A run, real or simulated, with a scheduler as it was at its beginning.
@@ -106,7 +80,8 @@ impl Explained<'_> {
         let jobs = matching(self.work, name)?;
         let mut text = String::new();
         for &job in jobs.iter().take(MOST) {
-            let bindings = explain(self.fresh, self.entries, job).map_err(|differs| differs.to_string())?;
+            let bindings = explain(self.fresh, self.entries, job)
+                .map_err(|differs| format!("{differs}; what came after cannot be explained"))?;
             self.job_text(job, &bindings, &mut text);
         }
         if jobs.len() > MOST {
@@ -208,6 +183,7 @@ mod tests {
     use crate::fleet::LinkSpeed;
     use crate::graph::{Job, Origin, PathId, PathSpec};
     use crate::run::{Event, SlotId, Step};
+    use crate::sched::Policy;
 
     fn host(name: &str, system: &str, speed: f64) -> Host {
         let json = serde_json::json!({

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 
 use super::args::Where;
+use super::configured::config;
 use super::error::CliError;
 use super::learned::{Learned, Remember};
 use super::setup::Setup;
@@ -56,7 +57,9 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         let timeout = place.connect_timeout(setup.config.connect_timeout);
         return Ok(u8::from(!check_all(&setup, timeout)?));
     }
-    let learned = Learned::load(&args.remember, setup.fleet.hosts.rows(), &mut |line| super::tell!("{line}"));
+    let params = config(false)?.cost;
+    let learned =
+        Learned::load(&args.remember, &params, setup.fleet.hosts.rows(), &mut |line| super::tell!("{line}"));
     super::put(&table(&setup, &learned), "the hosts")?;
     Ok(0)
 }

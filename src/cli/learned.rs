@@ -81,9 +81,35 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Reads the history, with these hosts as they are configured. What is wrong with it goes to `warn`.
-    pub fn load(remember: &Remember, hosts: &[Host], warn: &mut dyn FnMut(&str)) -> Learned {
-        let mut fresh = Memory::new(CostParams::default());
+    /// Reads the history with an estimator of these parameters, and with these hosts as they are configured.
+    /// What is wrong with it goes to `warn`.
+    pub fn load(
+        remember: &Remember,
+        params: &CostParams,
+        hosts: &[Host],
+        warn: &mut dyn FnMut(&str),
+    ) -> Learned {
+        Self::of_time(remember, params, None, hosts, warn)
+    }
+
+    /// The history as it was before a moment in seconds since 1970, or as it is.
+    pub fn before(
+        moment: Option<u64>,
+        params: &CostParams,
+        hosts: &[Host],
+        warn: &mut dyn FnMut(&str),
+    ) -> Learned {
+        Self::of_time(&Remember::default(), params, moment, hosts, warn)
+    }
+
+    fn of_time(
+        remember: &Remember,
+        params: &CostParams,
+        before: Option<u64>,
+        hosts: &[Host],
+        warn: &mut dyn FnMut(&str),
+    ) -> Learned {
+        let mut fresh = Memory::new(params.clone());
         for host in hosts {
             fresh.configure(&host.name, host.speed);
             for system in host.emulated.keys() {
@@ -95,7 +121,7 @@ impl Learned {
             return nothing(fresh);
         }
         let Healed { got, warning } = match History::file() {
-            Ok(path) => heal(&path, |history| read(history, &fresh)),
+            Ok(path) => heal(&path, |history| read(history, &fresh, before)),
             Err(e) => Healed { got: None, warning: Some(format!("the history is not used: {e}")) },
         };
         warning.iter().for_each(|text| warn(&format!("warning: {text}")));
@@ -103,11 +129,12 @@ impl Learned {
     }
 
     /// Begins to read the history for the hosts of a run, on a thread, as evaluation takes its time as well.
-    pub fn begin(setup: &Setup, remember: &Remember) -> Learning {
+    pub fn begin(setup: &Setup, remember: &Remember, params: &CostParams) -> Learning {
         let (hosts, remember) = (setup.fleet.hosts.rows().to_vec(), remember.clone());
+        let params = params.clone();
         let read = move || {
             let mut said = Vec::new();
-            let learned = Learned::load(&remember, &hosts, &mut |line| said.push(line.to_owned()));
+            let learned = Learned::load(&remember, &params, &hosts, &mut |line| said.push(line.to_owned()));
             (learned, said)
         };
         Learning(std::thread::spawn(read))
@@ -159,7 +186,7 @@ impl Learned {
     }
 }
 
-fn read(history: History, fresh: &Memory) -> Result<Learned, HistoryError> {
-    let memory = history.memory(fresh.clone(), None)?;
-    Ok(Learned { memory, links: history.links(None)?, history: Some(history) })
+fn read(history: History, fresh: &Memory, before: Option<u64>) -> Result<Learned, HistoryError> {
+    let memory = history.memory(fresh.clone(), before)?;
+    Ok(Learned { memory, links: history.links(before)?, history: Some(history) })
 }

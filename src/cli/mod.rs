@@ -13,6 +13,7 @@ use tell;
 
 mod args;
 mod build;
+mod configured;
 mod error;
 mod explain;
 mod history;
@@ -22,8 +23,11 @@ mod outcome;
 mod plan;
 mod policies;
 mod prepare;
+mod replay;
+mod runs;
 mod setup;
 mod split;
+mod tune;
 mod watch;
 
 use std::process::ExitCode;
@@ -52,8 +56,12 @@ enum Verb {
     Plan(Box<plan::PlanArgs>),
     /// Say why a derivation was built where it was built
     Explain(explain::ExplainArgs),
+    /// Go through recorded runs again: check their orders, or see what else they might have come to
+    Replay(Box<replay::ReplayArgs>),
     /// Divide what is to be built among machines that work by themselves
     Split(Box<split::SplitArgs>),
+    /// Search for better settings by going through recorded runs again
+    Tune(tune::TuneArgs),
     /// Show the fleet as a run would see it
     Hosts(hosts::HostsArgs),
     /// Show, export, import and forget what is remembered of builds
@@ -96,7 +104,9 @@ fn run(verb: &Verb) -> Result<u8, CliError> {
         Verb::Build(args) => build::run(args),
         Verb::Plan(args) => plan::run(args).map(|()| 0),
         Verb::Explain(args) => explain::run(args).map(|()| 0),
+        Verb::Replay(args) => replay::run(args),
         Verb::Split(args) => split::run(args).map(|()| 0),
+        Verb::Tune(args) => tune::run(args),
         Verb::Hosts(args) => hosts::run(args),
         Verb::History(args) => history::run(args).map(|()| 0),
         Verb::Completions { shell } => {

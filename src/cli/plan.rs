@@ -98,11 +98,12 @@ struct PlannedJob {
 pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
+    let config = args.decide.config()?;
     let mut setup = Setup::new(&args.place, &options, &mut say)?;
     if !args.offline {
         setup.ask_home()?;
     }
-    let learning = Learned::begin(&setup, &args.remember);
+    let learning = Learned::begin(&setup, &args.remember, &config.cost);
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let mut prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
@@ -110,7 +111,8 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     };
     let learned = learning.finish(&mut setup, &mut say)?;
     learned.sizes(&mut prepared.work);
-    match make(args, &setup, &prepared, &learned)? {
+    let base = Policy { cores: setup.cores(&args.place), ..config.policy };
+    match make(args, &setup, &prepared, &learned, &base)? {
         Output::Explanation(text) => super::put(&text, "the explanation"),
         Output::Comparison(table) if args.json => print_json(&table, "the comparison"),
         Output::Comparison(table) => super::put(&table.text(), "the comparison"),
@@ -125,7 +127,13 @@ fn print_json(what: &impl Serialize, name: &str) -> Result<(), CliError> {
 }
 
 /// Goes through the run beforehand, and says of it what was asked for.
-fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared, learned: &Learned) -> Result<Output, CliError> {
+fn make(
+    args: &PlanArgs,
+    setup: &Setup,
+    prepared: &Prepared,
+    learned: &Learned,
+    base: &Policy,
+) -> Result<Output, CliError> {
     let work = &prepared.work;
     let eligible = setup.eligible(work)?;
     setup.say_if_alone(work, &mut |line| super::tell!("{line}"));
@@ -137,8 +145,7 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared, learned: &Learned) 
         unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
     }
     let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts).with_parallel(parallel.clone());
-    let base = Policy { cores: setup.cores(&args.place), ..Policy::default() };
-    let choice = args.decide.choose(&base, &rehearsal);
+    let choice = args.decide.choose(base, &rehearsal);
     let fresh = rehearsal.scheduler(choice.policy.clone());
     let sized = rehearsal.hosts();
     let limits = cost::limits(work, sized, &eligible, &parallel, |id| sized[id].lanes());
@@ -154,7 +161,7 @@ fn make(args: &PlanArgs, setup: &Setup, prepared: &Prepared, learned: &Learned) 
     builds.iter().for_each(|(_, job, ..)| cost[*job] = estimates[*job].median);
     let lower_bound = makespan_bound(work, &cost, &limits);
     if args.compare {
-        let comparison = Comparison::new(&rehearsal, &base, choice.name, lower_bound, builds.len());
+        let comparison = Comparison::new(&rehearsal, base, choice.name, lower_bound, builds.len());
         return Ok(Output::Comparison(comparison));
     }
     if let Some(name) = &args.explain {

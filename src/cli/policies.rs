@@ -6,13 +6,16 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
+use super::configured::config;
+use super::error::CliError;
 use crate::base::Span;
+use crate::records::Config;
 use crate::report::bytes;
 use crate::sched::Policy;
 use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
 
 /// Those worth showing, with what they do.
-const SHOWN: [(&str, &str); 9] = [
+pub const SHOWN: [(&str, &str); 9] = [
     ("full", "the longest way to the end first, each derivation where it is done first"),
     (
         "nix",
@@ -28,12 +31,15 @@ const SHOWN: [(&str, &str); 9] = [
 ];
 
 /// Which policy.
-#[derive(Args, Debug, Clone, Default)]
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 #[command(next_help_heading = "How to decide")]
 pub struct Decide {
     /// Decide by this policy, instead of by the default one or, where that is sooner, a plainer one
     #[arg(long, value_name = "NAME", value_parser = names())]
     pub policy: Option<&'static str>,
+    /// Ignore the configuration file: decide and estimate by the numbers that are built in
+    #[arg(long)]
+    pub no_config: bool,
 }
 
 fn names() -> impl TypedValueParser<Value = &'static str> {
@@ -48,6 +54,14 @@ fn names() -> impl TypedValueParser<Value = &'static str> {
 }
 
 impl Decide {
+    /// The numbers to decide and estimate by.
+    ///
+    /// # Errors
+    /// The configuration is wrong.
+    pub fn config(&self) -> Result<Config, CliError> {
+        config(self.no_config)
+    }
+
     /// The policy for a run: the one asked for, or the best of a few; with the user's decisions from `base`.
     pub fn choose(&self, base: &Policy, rehearsal: &Rehearsal<'_>) -> Choice {
         let asked = self.policy.and_then(|name| Some((name, named(name, base)?)));
@@ -189,7 +203,7 @@ mod tests {
         insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 12m03s, all-fastest would take 15m00s, no-tolerance would take 12m10s");
         insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 5000 derivations no other is tried");
         assert_eq!(said(&choice("full", &[]), 9), "", "one host");
-        let asked = Decide { policy: Some("nix") };
+        let asked = Decide { policy: Some("nix"), no_config: false };
         assert_eq!(asked.said_of(&choice("nix", &[]), 9).unwrap(), "policy: nix, as asked for");
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{What, Where};
+use super::configured::config;
 use super::error::CliError;
 use super::learned::{Learned, Remember};
 use super::prepare;
@@ -32,6 +33,9 @@ pub struct SplitArgs {
     /// Print the parts as JSON
     #[arg(long)]
     json: bool,
+    /// Ignore the configuration file
+    #[arg(long)]
+    no_config: bool,
     #[command(flatten)]
     remember: Remember,
 }
@@ -86,7 +90,7 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
             prepare::load(&setup, &args.what, &mut say)?
         }
     };
-    let learned = Learned::load(&args.remember, &[], &mut say);
+    let learned = Learned::load(&args.remember, &config(args.no_config)?.cost, &[], &mut say);
     learned.sizes(&mut prepared.work);
     let split = split(&prepared.work, &learned.estimates(&prepared.work).0, args.shards, args.slots);
     if args.json {

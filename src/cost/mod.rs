@@ -15,6 +15,7 @@ mod memory;
 mod names;
 mod packages;
 mod parallel;
+mod parameters;
 mod params;
 mod prior;
 mod ratio;

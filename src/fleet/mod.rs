@@ -3,9 +3,11 @@
 //! A host here is a description. Connections to it live in `dispatch/`, what it holds and does
 //! during a run in `sched/`.
 
+mod changes;
 mod host;
 mod names;
 mod select;
 
+pub use changes::{HostChanges, NewHost, bandwidth};
 pub use host::{Host, HostId, Lack, LinkSpeed};
-pub use select::{Fleet, FleetError, FleetOptions, NoHost};
+pub use select::{Fleet, FleetError, FleetOptions, LAN, NoHost};

@@ -14,7 +14,7 @@ use crate::base::{Span, Table};
 use crate::nix::{Machine, MaxJobs, NixConfig};
 
 /// What a LAN does, until it is measured.
-const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(5) };
+pub const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(5) };
 
 /// What the user says about hosts for one run. A host is meant by the name that it is shown by, by
 /// `host`, `user@host`, either with `:port`, or by its store URI as far as `?`, or by a glob over any of
@@ -114,6 +114,12 @@ pub enum FleetError {
         host: String,
         /// The system.
         system: String,
+    },
+    /// A new host with the name of one that is there.
+    #[error("--add-host {name}: there is a host '{name}' already; give the new one another name")]
+    NameTaken {
+        /// The name.
+        name: String,
     },
     /// A speed that is not above 0.
     #[error("--speed {host}={speed}: a speed is a finite number above 0")]

@@ -4,6 +4,7 @@
 //! know feeds a fresh scheduler with the run's log up to that moment, and asks.
 
 use super::Scheduler;
+use super::replay::{Differs, compare, events};
 use super::state::Seat;
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
@@ -40,16 +41,6 @@ pub struct Binding {
     pub offers: Vec<OfferParts>,
     /// The order to build, with what counted in the decision; `None` if it never came to that.
     pub build: Option<(Time, Expectation)>,
-}
-
-/// The log's orders are not those that this scheduler gives.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("this version decides differently from {at} on, so it cannot explain what came after: {what}")]
-pub struct Differs {
-    /// Since the run began.
-    pub at: Span,
-    /// The first difference.
-    pub what: String,
 }
 
 impl Scheduler {
@@ -98,7 +89,7 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
         let before = scheduler.state(job).seat().map(|seat| seat.attempt);
         let mut orders = Vec::new();
         scheduler.step(at, event, &mut orders);
-        compare(at, &orders, &entries[row + 1..])?;
+        compare(row + 1, at, &orders, &entries[row + 1..])?;
         let seat = scheduler.state(job).seat().filter(|seat| Some(seat.attempt) != before);
         moments.extend(seat.map(|seat| (row, seat)));
     }
@@ -116,43 +107,6 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
         scheduler.step(at, event, &mut Vec::new());
     }
     Ok(bindings)
-}
-
-/// The events with their rows.
-fn events(entries: &[Entry]) -> impl Iterator<Item = (usize, Time, &Event)> {
-    entries.iter().enumerate().filter_map(|(row, entry)| match &entry.what {
-        Step::Event(event) => Some((row, entry.at, event)),
-        Step::Order(_) => None,
-    })
-}
-
-/// Whether the log goes on with these orders.
-fn compare(at: Time, orders: &[Order], rest: &[Entry]) -> Result<(), Differs> {
-    let logged: Vec<&Order> = rest
-        .iter()
-        .map_while(|entry| match &entry.what {
-            Step::Order(order) => Some(order),
-            Step::Event(_) => None,
-        })
-        .collect();
-    // A log may end in the middle of a step.
-    let cut_off = logged.len() == rest.len();
-    let differs = |what: String| Err(Differs { at: at.since(Time::ZERO), what });
-    for (now, then) in orders.iter().zip(&logged) {
-        if now != *then {
-            return differs(format!("{} instead of {}", json(now), json(then)));
-        }
-    }
-    match (orders.get(logged.len()), logged.get(orders.len())) {
-        (Some(now), _) if !cut_off => differs(format!("{} beside what was ordered", json(now))),
-        (_, Some(then)) => differs(format!("nothing instead of {}", json(then))),
-        _ => Ok(()),
-    }
-}
-
-/// As the log has it.
-fn json(order: &Order) -> String {
-    serde_json::to_string(order).unwrap_or_else(|_| format!("{order:?}"))
 }
 
 fn build(entries: &[Entry], job: JobId, seat: Seat) -> Option<(Time, Expectation)> {

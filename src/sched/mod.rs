@@ -22,10 +22,11 @@ mod forecast;
 mod hosts;
 mod lacks;
 mod offer;
+mod parameters;
 mod place;
 mod plan;
 mod policy;
-
+mod replay;
 mod stage;
 mod state;
 mod steal;
@@ -36,8 +37,9 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use explain::{Binding, Differs, OfferParts, explain};
+pub use explain::{Binding, OfferParts, explain};
 pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy};
+pub use replay::{Differs, Identical, UnknownPolicy};
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
 

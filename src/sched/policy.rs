@@ -143,7 +143,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The names of [`Policy::named`], the default first.
+    /// The names that [`Policy::named`] knows, the default first.
     pub const NAMES: &[&str] = &[
         "full",
         "nix",
@@ -171,7 +171,12 @@ impl Policy {
 
     /// A policy by name: rivals first, then the default with one thing turned off.
     pub fn named(name: &str) -> Option<Policy> {
-        let full = Policy::default();
+        Policy::default().variant(name)
+    }
+
+    /// The policy of that name with the numbers of this one, as far as it goes by them: a rival does not.
+    pub fn variant(&self, name: &str) -> Option<Policy> {
+        let full = self.clone();
         Some(match name {
             "full" => full,
             "nix" => Policy {
@@ -205,6 +210,17 @@ impl Policy {
         })
     }
 
+    /// This policy with what the user decided of a run under another one: whether to go on after a failure,
+    /// and how many cores each job gets, if that was said.
+    #[must_use]
+    pub fn decided_as(self, other: &Policy) -> Policy {
+        let cores = match other.cores {
+            Cores::Adaptive => self.cores,
+            fixed @ Cores::Fixed(_) => fixed,
+        };
+        Policy { keep_going: other.keep_going, cores, ..self }
+    }
+
     /// What the rivals have in common: none of what only the default does.
     fn bare() -> Policy {
         Policy {
@@ -234,5 +250,13 @@ mod tests {
         }
         assert_eq!(Policy::named("full"), Some(Policy::default()));
         assert_eq!(Policy::named("best"), None);
+    }
+
+    #[test]
+    fn variants_keep_the_numbers_that_they_go_by() {
+        let own = Policy { prefetch: 7, ..Policy::default() };
+        assert_eq!(own.variant("full"), Some(own.clone()));
+        assert_eq!(own.variant("no-steal"), Some(Policy { steal_margin: None, ..own.clone() }));
+        assert_eq!(own.variant("nix"), Policy::named("nix"));
     }
 }

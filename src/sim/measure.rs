@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::base::{Span, Table, Time};
 use crate::drive::Watch;
 use crate::fleet::{Host, HostId};
@@ -9,7 +11,8 @@ use crate::graph::{self, JobId, Workload};
 use crate::run::{Attempt, Event, Order, Outcome, Source, TransferId};
 
 /// Why slots were idle, in slot time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Idle {
     /// There was nothing to do: what was left waited for what ran.
     pub no_work: Span,

@@ -6,9 +6,7 @@
 
 use crate::base::{Random, Span, Table};
 use crate::cost::{Cost, OutputClass};
-use crate::fleet::{Host, HostId};
 use crate::graph::{Job, JobId, Origin, PathId, Workload};
-use crate::run::{Entry, Event, Order, Outcome, Step};
 
 /// Where the ends of an 80 % interval are in a normal distribution, in standard deviations.
 const P90: f64 = 1.281_551_565_5;
@@ -106,39 +104,6 @@ pub fn noisy(durations: &Table<JobId, Span>, sigma: f64, seed: u64) -> Table<Job
         Cost { median, p10: median.scale(1.0 / spread), p90: median.scale(spread) }
     };
     durations.iter().map(estimate).collect()
-}
-
-/// What jobs really took in a run, by its log, for a host of speed 1: `None` for a job that failed. Jobs
-/// that were not built are taken to be as estimated.
-pub fn observed<'a>(
-    hosts: &Table<HostId, Host>,
-    estimates: &Table<JobId, Cost>,
-    log: impl IntoIterator<Item = &'a Entry>,
-) -> Table<JobId, Option<Span>> {
-    let mut truth: Table<JobId, Option<Span>> =
-        estimates.rows().iter().map(|cost| Some(cost.median)).collect();
-    let mut on = Table::filled(estimates.len(), None);
-    for entry in log {
-        match &entry.what {
-            Step::Order(Order::Build { job, host, attempt, .. }) if on.get(*job).is_some() => {
-                on[*job] = Some((*attempt, *host));
-            }
-            Step::Event(Event::Finished { job, attempt, outcome }) => {
-                let Some((_, host)) = on.get(*job).copied().flatten().filter(|(of, _)| of == attempt) else {
-                    continue;
-                };
-                match (outcome, hosts.get(host)) {
-                    (Outcome::Built { times, .. }, Some(host)) if times.wall > Span::ZERO => {
-                        truth[*job] = Some(times.wall.scale(host.speed));
-                    }
-                    (Outcome::Failed { .. }, _) => truth[*job] = None,
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
-    }
-    truth
 }
 
 #[cfg(test)]

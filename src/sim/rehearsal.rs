@@ -15,7 +15,7 @@ use crate::drive::{Watch, drive};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
 use crate::run::{Event, Order};
-use crate::sched::{Cores, Policy, Scheduler};
+use crate::sched::{Policy, Scheduler};
 
 /// The name of the policy that is taken unless another one is clearly better.
 pub const DEFAULT: &str = "full";
@@ -160,15 +160,10 @@ fn soonest(trials: &[Trial]) -> &'static str {
     better.min_by_key(|rival| rival.makespan).unwrap_or(default).name
 }
 
-/// The policy of that name with what the user decided: whether to go on after a failure, and how many
-/// cores each job gets.
+/// The policy of that name with what the user decided: the numbers that it goes by, whether to go on after a
+/// failure, and how many cores each job gets.
 pub fn named(name: &str, base: &Policy) -> Option<Policy> {
-    let policy = Policy::named(name)?;
-    let cores = match base.cores {
-        Cores::Adaptive => policy.cores,
-        fixed @ Cores::Fixed(_) => fixed,
-    };
-    Some(Policy { keep_going: base.keep_going, cores, ..policy })
+    Some(base.variant(name)?.decided_as(base))
 }
 
 /// Bytes that arrived somewhere.

@@ -63,6 +63,8 @@ pub struct SimWorld<'a> {
     told: u64,
     queue: Queue<Due>,
     forecasts: Vec<Forecast>,
+    /// How long a build's end takes to be heard.
+    handling: Span,
 }
 
 /// What the world itself has to do at a moment.
@@ -107,12 +109,7 @@ impl<'a> SimWorld<'a> {
             world.connect(Time::ZERO, host);
         }
         world.at(Time::ZERO, Event::FleetReady);
-        for fault in faults {
-            world.queue.push(fault.at, Due::Cut(fault.host));
-            if let Some(back) = fault.back {
-                world.queue.push(back, Due::Mend(fault.host));
-            }
-        }
+        faults.into_iter().for_each(|fault| world.lose(fault));
         world
     }
 
@@ -122,6 +119,16 @@ impl<'a> SimWorld<'a> {
         hosts: &'a Table<HostId, Host>,
         truth: &'a Table<JobId, Option<Span>>,
         facts: Vec<Event>,
+    ) -> Self {
+        Self::following(work, hosts, truth, facts.into_iter().map(|fact| (Time::ZERO, fact)).collect())
+    }
+
+    /// The same with the time of each fact.
+    pub fn following(
+        work: &'a Workload,
+        hosts: &'a Table<HostId, Host>,
+        truth: &'a Table<JobId, Option<Span>>,
+        facts: Vec<(Time, Event)>,
     ) -> Self {
         let wires = Wires::new(hosts.rows().iter().map(|host| Wire::from(host.link)));
         let mut world = Self {
@@ -143,8 +150,9 @@ impl<'a> SimWorld<'a> {
             told: 0,
             queue: Queue::new(),
             forecasts: Vec::new(),
+            handling: Span::ZERO,
         };
-        for fact in facts {
+        for (at, fact) in facts {
             if let Event::HostHolds { host, paths } = &fact
                 && hosts.get(*host).is_some()
             {
@@ -157,7 +165,7 @@ impl<'a> SimWorld<'a> {
             {
                 world.cuts[*host] += 1;
             }
-            world.at(Time::ZERO, fact);
+            world.at(at, fact);
         }
         world
     }
@@ -195,7 +203,7 @@ impl<'a> SimWorld<'a> {
 
     fn speed(&self, host: HostId, job: JobId) -> f64 {
         let Some(speed) = self.speeds.as_ref().and_then(|speeds| speeds.get(host)) else {
-            return self.hosts[host].speed;
+            return self.hosts[host].speed_for(&self.work.jobs[job].system);
         };
         let system = &self.work.jobs[job].system;
         speed.of_system.iter().find(|(name, _)| name == system).map_or(speed.usual, |(_, speed)| *speed)
@@ -269,7 +277,7 @@ impl<'a> SimWorld<'a> {
                 self.success(job, at.since(began))
             }
         };
-        self.tell(at, Event::Finished { job, attempt, outcome });
+        self.tell(at + self.handling, Event::Finished { job, attempt, outcome });
     }
 
     fn success(&self, job: JobId, wall: Span) -> Outcome {

@@ -11,12 +11,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::configured::config;
 use super::error::CliError;
 use crate::base::Span;
-use crate::cost::{About, CostParams, Memory};
-use crate::records::history::{
-    Filter, Healed, History, HistoryError, Trouble, export_csv, export_json, heal,
-};
+use crate::cost::{About, Memory};
+use crate::records::history::{Filter, Healed, History, Trouble, export_csv, export_json, heal};
 
 /// Show, export, import and forget what is remembered of builds
 #[derive(Args, Debug)]
@@ -123,8 +122,8 @@ fn existing() -> Result<Option<History>, CliError> {
 }
 
 /// What was learned from all of it.
-fn memory(history: &History) -> Result<Memory, HistoryError> {
-    history.memory(Memory::new(CostParams::default()), None)
+fn memory(history: &History) -> Result<Memory, CliError> {
+    Ok(history.memory(Memory::new(config(false)?.cost), None)?)
 }
 
 /// How long a build is estimated to take: the median and the ends of the 80 % interval.

@@ -1,8 +1,5 @@
 use super::*;
-use crate::base::Time;
-use crate::fleet::LinkSpeed;
 use crate::graph::PathSpec;
-use crate::run::{Attempt, Expectation, Failure, SlotId, Times};
 
 /// Jobs with these names, each of which reads what the one before makes.
 fn chain(names: &[String]) -> Workload {
@@ -84,49 +81,4 @@ fn estimates_are_as_wrong_as_asked_for_and_say_so() {
     assert!((0.78..0.82).contains(&share), "{share}");
     let exact = Cost { median: Span(7), p10: Span(7), p90: Span(7) };
     assert_eq!(noisy(&Table::filled(2, Span(7)), 0.0, 9).rows(), [exact, exact]);
-}
-
-#[test]
-fn a_log_says_what_jobs_took_on_a_host_of_speed_1() {
-    let host = |speed| Host {
-        name: String::new(),
-        systems: Vec::new(),
-        features: Vec::new(),
-        mandatory: Vec::new(),
-        slots: 1,
-        cores: 0,
-        speed,
-        emulated: std::collections::BTreeMap::new(),
-        substitutes: false,
-        link: LinkSpeed::FREE,
-    };
-    let hosts = [host(1.0), host(2.0)].into_iter().collect();
-    let cost = Cost { median: Span(5), p10: Span(5), p90: Span(5) };
-    let entry = |what| Entry { at: Time::ZERO, what };
-    let build = |job, attempt, host| {
-        entry(Step::Order(Order::Build {
-            job: JobId(job),
-            attempt: Attempt(attempt),
-            host: HostId(host),
-            slot: SlotId(0),
-            cores: 1,
-            expect: Expectation::default(),
-        }))
-    };
-    let times = Times { wall: Span(100), ..Times::default() };
-    let end = |job, attempt, outcome| {
-        entry(Step::Event(Event::Finished { job: JobId(job), attempt: Attempt(attempt), outcome }))
-    };
-    let failed = Outcome::Failed { failure: Failure::Build, message: String::new(), times };
-    let built = Outcome::Built { made: Vec::new(), times };
-    let log = [
-        build(0, 0, 0),
-        build(0, 1, 1),
-        end(0, 0, failed.clone()),
-        end(0, 1, built),
-        build(1, 0, 0),
-        end(1, 0, failed),
-    ];
-    let truth = observed(&hosts, &Table::filled(3, cost), &log);
-    assert_eq!(truth.rows(), [Some(Span(200)), None, Some(Span(5))]);
 }

@@ -5,6 +5,7 @@ use crate::base::Id;
 use crate::fleet::LinkSpeed;
 use crate::graph::{Job, Origin, PathId, PathSpec};
 use crate::run::SlotId;
+use crate::sched::Cores;
 
 const MB: u64 = 1_000_000;
 

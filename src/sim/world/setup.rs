@@ -1,6 +1,6 @@
 //! What a simulated world can be made to be, beside what the scheduler is told of it.
 
-use super::{Due, SimWorld, Slowdown, Speed};
+use super::{Due, Fault, SimWorld, Slowdown, Speed};
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -9,6 +9,39 @@ use crate::sim::network::Network;
 use crate::sim::wire::Wire;
 
 impl SimWorld<'_> {
+    /// Has a host be lost for a while.
+    pub fn lose(&mut self, Fault { host, at, back }: Fault) {
+        self.queue.push(at, Due::Cut(host));
+        if let Some(back) = back {
+            self.queue.push(back, Due::Mend(host));
+        }
+    }
+
+    /// Has a host be slow for a while.
+    pub fn slow_down(&mut self, slow: Slowdown) {
+        self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
+        if let Some(until) = slow.until {
+            self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
+        }
+    }
+
+    /// Has a host that was lost in the beginning be there when it is tried again after this time.
+    pub fn find(&mut self, host: HostId, at: Time) {
+        self.queue.push(at, Due::Mend(host));
+    }
+
+    /// Has the disk of a host be full from then on.
+    pub fn fill(&mut self, host: HostId, at: Time) {
+        self.queue.push(at, Due::Fill(host));
+    }
+
+    /// Says how much later than it happens the end of a build is heard, its slot being taken until then.
+    #[must_use]
+    pub fn with_handling(mut self, handling: Span) -> Self {
+        self.handling = handling;
+        self
+    }
+
     /// Gives each host another link than its description says; a host beyond the end keeps its own. All
     /// bytes from builder to builder pass through the first one, which is this machine's.
     #[must_use]
@@ -35,12 +68,7 @@ impl SimWorld<'_> {
     /// Has hosts be slow for a while. Of overlapping times, the last change counts.
     #[must_use]
     pub fn with_slowdowns(mut self, slowdowns: &[Slowdown]) -> Self {
-        for slow in slowdowns {
-            self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
-            if let Some(until) = slow.until {
-                self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
-            }
-        }
+        slowdowns.iter().for_each(|slow| self.slow_down(*slow));
         self
     }
 

@@ -1,0 +1,151 @@
+//! What is simulated side by side.
+
+use super::source::Replayed;
+use super::table::{Row, Table};
+use super::what_if::{Believed, WhatIf};
+use crate::base::Span;
+use crate::cli::error::CliError;
+use crate::cli::policies::SHOWN;
+use crate::fleet::{Host, HostId};
+use crate::records::Config;
+use crate::sim::{Conditions, Outcome, Recording, named};
+
+/// What is shown of a run, by kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The run as it was.
+    Recorded,
+    /// What the options say.
+    Asked,
+    Policy,
+    Estimates,
+    Fleet,
+}
+
+struct Variant {
+    kind: Kind,
+    name: String,
+    conditions: Conditions,
+}
+
+/// Simulates the run as it was, as the options say, and with `compare` all that is worth comparing with
+/// that.
+pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Result<Table, CliError> {
+    let recording = &replayed.recording;
+    let graph = replayed.makespan.is_none();
+    let asked = what_if.conditions(replayed)?;
+    let mut variants = Vec::new();
+    let name = what_if.name();
+    // Of a graph there is nothing that it was.
+    if !graph || name.is_empty() {
+        let name = if graph { "as planned" } else { "as it was" };
+        let conditions =
+            Conditions { noise: asked.noise, seed: asked.seed, ..Conditions::as_recorded(recording) };
+        variants.push(Variant { kind: Kind::Recorded, name: name.to_owned(), conditions });
+    }
+    if !name.is_empty() {
+        variants.push(Variant { kind: Kind::Asked, name, conditions: asked.clone() });
+    }
+    if compare {
+        variants.extend(others(replayed, &asked, &what_if.config(recording)?));
+    }
+    let outcomes = simulate(recording, &variants, what_if.seeds.unwrap_or(1));
+    let slots =
+        |hosts: &crate::base::Table<HostId, Host>| hosts.rows().iter().map(|h| u64::from(h.slots)).sum();
+    let rows = variants
+        .iter()
+        .zip(outcomes)
+        .map(|(variant, outcome)| Row {
+            kind: variant.kind,
+            name: variant.name.clone(),
+            slots: slots(&variant.conditions.hosts),
+            outcome,
+        })
+        .collect();
+    Ok(Table {
+        run: replayed.name.clone(),
+        derivations: if graph { recording.real.jobs.len() } else { recording.built },
+        makespan: replayed.makespan,
+        seeds: what_if.seeds.unwrap_or(1),
+        rows,
+    })
+}
+
+/// The mean of each over the seeds.
+fn simulate(recording: &Recording, variants: &[Variant], seeds: u64) -> Vec<Outcome> {
+    let mut all = Vec::new();
+    for variant in variants {
+        let seeded = |i| Conditions { seed: variant.conditions.seed + i, ..variant.conditions.clone() };
+        all.extend((0..seeds).map(seeded));
+    }
+    let outcomes = recording.simulate_all(&all);
+    outcomes.chunks_exact(seeds as usize).map(Outcome::mean).collect()
+}
+
+/// Policies, estimates and fleets to compare a run under `base` with.
+fn others(replayed: &Replayed, base: &Conditions, config: &Config) -> Vec<Variant> {
+    let recording = &replayed.recording;
+    let mut variants = Vec::new();
+    let mut add = |kind, name: String, change: &dyn Fn(&mut Conditions)| {
+        let mut conditions = base.clone();
+        change(&mut conditions);
+        variants.push(Variant { kind, name, conditions });
+    };
+    for (name, _) in SHOWN {
+        if let Some(policy) = named(name, &config.policy).filter(|policy| *policy != base.policy) {
+            add(Kind::Policy, format!("policy {name}"), &|c| c.policy = policy.clone());
+        }
+    }
+    for (which, name) in [
+        (Believed::Perfect, "perfect"),
+        (Believed::Recorded, "recorded"),
+        (Believed::History, "history"),
+        (Believed::None, "none"),
+    ] {
+        let estimates = which.estimates(&|| replayed.history(&config.cost));
+        add(Kind::Estimates, format!("estimates {name}"), &|c| c.estimates = estimates.clone());
+    }
+    let builders: Vec<HostId> = base.hosts.ids().filter(|id| base.hosts[*id].slots > 0).collect();
+    let power = |id: &HostId| f64::from(base.hosts[*id].lanes()) * base.hosts[*id].speed;
+    let best = builders.iter().copied().max_by(|a, b| power(a).total_cmp(&power(b)));
+    let weakest = builders.iter().copied().min_by(|a, b| power(a).total_cmp(&power(b)));
+    for host in best.into_iter().chain(weakest.filter(|weakest| Some(*weakest) != best)) {
+        let name = format!("one more like {}", base.hosts[host].name);
+        add(Kind::Fleet, name, &|c| {
+            c.told_hosts.push(twin(&c.told_hosts[host], &base.hosts[host]));
+            c.hosts.push(twin(&c.hosts[host], &base.hosts[host]));
+        });
+    }
+    add(Kind::Fleet, "twice the slots and cores".to_owned(), &|c| {
+        c.told_hosts.iter_mut().chain(c.hosts.iter_mut()).for_each(|(_, host)| {
+            (host.slots, host.cores) = (2 * host.slots, 2 * host.cores);
+        });
+    });
+    add(Kind::Fleet, "twice the bandwidth".to_owned(), &|c| {
+        let links = c.told_hosts.iter_mut().chain(c.hosts.iter_mut());
+        links.for_each(|(_, host)| host.link.bandwidth *= 2);
+    });
+    for &host in builders.iter().filter(|_| builders.len() > 1) {
+        let name = &base.hosts[host].name;
+        add(Kind::Fleet, format!("without {name}"), &|c| {
+            c.told_hosts[host].slots = 0;
+            c.hosts[host].slots = 0;
+        });
+    }
+    // Without a host, some derivations may have nobody to build them.
+    variants.retain(|variant| recording.refused_by(&variant.conditions.hosts).is_empty());
+    variants
+}
+
+/// One more host of the same kind; `real` knows its processors. A twin of this machine has a link.
+fn twin(host: &Host, real: &Host) -> Host {
+    let link = if host.link.bandwidth == 0 { crate::fleet::LAN } else { host.link };
+    Host { name: format!("another {}", host.name), cores: real.cores, link, ..host.clone() }
+}
+
+/// How much shorter a row is than another one.
+pub(super) fn gain(row: &Row, than: &Row) -> Option<(Span, f64)> {
+    let saved = than.outcome.makespan.saturating_sub(row.outcome.makespan);
+    let part = saved.as_secs_f64() / than.outcome.makespan.as_secs_f64().max(1e-6);
+    (row.outcome.missing <= than.outcome.missing).then_some((saved, part))
+}
