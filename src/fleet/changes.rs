@@ -265,14 +265,27 @@ mod tests {
             wrong(&|c| c.speed = vec![("ruby".into(), Some("i686-linux".into()), 1.0)]),
             wrong(&|c| c.add = vec!["opal".parse().unwrap()]),
         ];
-        insta::assert_snapshot!(errors.join("\n"), @r"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        --without names 'rubi', but there is no such host (did you mean 'ruby'?); there are: local, ruby, opal
+        --jobs names 'x*', but there is no such host; there are: local, ruby, opal
+        --speed ruby:i686-linux: 'ruby' does not build for i686-linux; add the system to its field 2 in `builders` or the machines file, or drop the option
+        --add-host opal: there is a host 'opal' already; give the new one another name
+        ");
     }
 
     #[test]
     fn a_new_host_is_read_or_refused_with_the_reason() {
         let texts = ["", "slots=2", "a slots", "a slots=-1", "a speed=0", "a size=2", "a bandwidth=fast"];
         let errors: Vec<String> = texts.map(|text| text.parse::<NewHost>().unwrap_err()).into();
-        insta::assert_snapshot!(errors.join("\n"), @r"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        it should begin with a name, as in 'fast slots=8 speed=2'
+        it should begin with a name, as in 'fast slots=8 speed=2'
+        'slots' is not of the form KEY=VALUE; the keys are slots, speed, cores, systems, features, mandatory and bandwidth
+        slots: '-1' is no whole number from 0 on
+        speed: '0' is no speed (a number above 0)
+        'size' is no property of a host; there are slots, speed, cores, systems, features, mandatory and bandwidth
+        'fast' is no bandwidth (bytes per second, such as 12500000, 12.5M or 1G)
+        ");
         assert_eq!(bandwidth("2k"), Ok(2_000));
         assert_eq!(bandwidth("1G"), Ok(1_000_000_000));
         for wrong in ["0", "-1M", "M", "", "1T", "nan"] {

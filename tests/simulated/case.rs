@@ -308,12 +308,12 @@ impl Case {
             version: String::new(),
             started: 0,
             command: vec![],
-            workload: self.work.clone(),
+            workload: self.told(),
             hosts: self.told_hosts(),
             estimates: self.estimates.clone(),
             eligible: Some(self.work.jobs.ids().map(|job| self.eligible(job)).collect()),
             parallel: None,
-            policy: Default::default(),
+            policy: serde_json::to_value(&self.policy).expect("it is plain data"),
         }
     }
 
@@ -327,12 +327,16 @@ impl Case {
         self.hosts.iter().map(told).collect()
     }
 
-    pub fn scheduler(&self) -> Scheduler {
-        // What the scheduler knows of a path before it is made: not what it will refer to.
+    /// What the scheduler knows of a path before it is made: not what it will refer to.
+    fn told(&self) -> Workload {
         let mut told = self.work.clone();
         told.paths.iter_mut().for_each(|(_, path)| path.refs.clear());
+        told
+    }
+
+    pub fn scheduler(&self) -> Scheduler {
         let eligible = self.work.jobs.ids().map(|job| self.eligible(job)).collect();
-        Scheduler::new(told, self.told_hosts(), self.estimates.clone(), eligible, self.policy.clone())
+        Scheduler::new(self.told(), self.told_hosts(), self.estimates.clone(), eligible, self.policy.clone())
     }
 
     pub fn world(&self) -> SimWorld<'_> {

@@ -15,7 +15,9 @@ use drvdispatch::cost::limits;
 use drvdispatch::drive::{Happening, Watch, World};
 use drvdispatch::fleet::{Host, HostId};
 use drvdispatch::graph::{JobId, PathId, makespan_bound};
-use drvdispatch::run::{Attempt, Event, MeasuredBound, Order, Outcome, SlotId, TransferId};
+use drvdispatch::run::{
+    Attempt, Event, LogWriter, MeasuredBound, Order, Outcome, SlotId, TransferId, read_log,
+};
 use drvdispatch::sched::{JobState, Scheduler};
 use drvdispatch::sim::Measure;
 use proptest::prelude::*;
@@ -38,6 +40,8 @@ struct Ended {
     measured_bound: Span,
     end: Time,
     interrupted: bool,
+    /// As a file would have it.
+    log: Vec<u8>,
 }
 
 /// The loop of `drive`, with an audit after each step.
@@ -45,6 +49,7 @@ fn run(case: &Case) -> Ended {
     let (mut scheduler, mut world) = (case.scheduler(), case.world());
     let mut measure = Measure::new(&case.work, &case.hosts);
     let mut bound = MeasuredBound::new(&Arc::new(case.header()));
+    let mut log = LogWriter::new(Vec::new(), &case.header()).unwrap();
     let (mut record, mut orders) = (Record::default(), Vec::new());
     let (mut end, mut interrupted) = (Time::ZERO, false);
     while !scheduler.is_done() {
@@ -59,6 +64,7 @@ fn run(case: &Case) -> Ended {
         end = at;
         measure.event(at, &event);
         bound.event(&event);
+        log.event(at, &event).unwrap();
         scheduler.step(at, &event, &mut orders);
         record.1.push((at, event));
         assert!(record.1.len() < 5_000, "this never ends");
@@ -66,11 +72,20 @@ fn run(case: &Case) -> Ended {
         for order in orders.drain(..) {
             measure.order(at, &order);
             bound.order(&order);
+            log.order(at, &order).unwrap();
             world.obey(at, &order);
             record.0.push((at, order));
         }
     }
-    Ended { scheduler, record, measure, measured_bound: bound.bound(), end, interrupted }
+    Ended {
+        scheduler,
+        record,
+        measure,
+        measured_bound: bound.bound(),
+        end,
+        interrupted,
+        log: log.into_inner(),
+    }
 }
 
 /// What no run of this case can beat if all jobs are built in it. A host may be twice as fast as usual
@@ -200,6 +215,18 @@ proptest! {
             orders.extend(out.drain(..).map(|o| (*at, o)));
         }
         prop_assert_eq!(orders, record.0);
+    }
+
+    #[test]
+    fn a_log_gives_the_same_orders_when_it_is_read_again(mut case in rough()) {
+        // A real world knows nothing of hosts that there are not.
+        case.trouble.stale = None;
+        let ended = run(&case);
+        let (header, entries, torn) = read_log(&ended.log[..]).unwrap();
+        prop_assert_eq!(torn, None);
+        let same = Scheduler::recorded(&header).unwrap().replay(&entries).unwrap();
+        prop_assert_eq!(same.events, ended.record.1.len());
+        prop_assert_eq!(same.orders, ended.record.0.len());
     }
 
     #[test]

@@ -1,1 +1,57 @@
+use super::compare::Kind;
+use super::exact::grouped;
+use super::table::{Row, Table};
+use crate::base::Span;
+use crate::sim::{Idle, Outcome};
 
+fn row(kind: Kind, name: &str, seconds: u64, missing: usize) -> Row {
+    let span = |part: u64| Span::from_secs(seconds * part);
+    Row {
+        kind,
+        name: name.to_owned(),
+        slots: 4,
+        outcome: Outcome {
+            makespan: span(1),
+            bound: Span::from_secs(60),
+            ratio: Some(seconds as f64 / 60.0),
+            bytes: 3 << 20,
+            busy: span(2),
+            idle: Idle { no_work: span(1), waiting: Span::ZERO, transfer: span(1) },
+            builds: 9,
+            missing,
+        },
+    }
+}
+
+#[test]
+fn the_table_says_what_more_hosts_would_have_gained() {
+    let table = Table {
+        run: "last".to_owned(),
+        derivations: 9,
+        makespan: Some(Span::from_secs(91)),
+        seeds: 5,
+        rows: vec![
+            row(Kind::Recorded, "as it was", 100, 0),
+            row(Kind::Asked, "policy nix", 90, 0),
+            row(Kind::Fleet, "one more like ruby", 72, 0),
+            row(Kind::Fleet, "twice the bandwidth", 95, 0),
+            row(Kind::Fleet, "without ruby", 300, 1),
+        ],
+    };
+    insta::assert_snapshot!(table.text(), @r"
+    last: 9 derivations, built in 1m31s; means of 5 seeds
+                             takes  × bound    copied  builds  no work  waiting  transfer
+      as it was              1m40s     1.67   3.0 MiB    50 %     25 %      0 %      25 %
+      policy nix             1m30s     1.50   3.0 MiB    50 %     25 %      0 %      25 %
+
+      one more like ruby     1m12s     1.20   3.0 MiB    50 %     25 %      0 %      25 %
+      twice the bandwidth    1m35s     1.58   3.0 MiB    50 %     25 %      0 %      25 %
+      without ruby           5m00s     5.00   3.0 MiB    50 %     25 %      0 %      25 %  (does not build all)
+    would have saved: one more like ruby 18s (20 %), twice the bandwidth nothing
+    ");
+}
+
+#[test]
+fn numbers_are_grouped_by_thousands() {
+    assert_eq!([0, 999, 1000, 5_213, 1_234_567].map(grouped), ["0", "999", "1,000", "5,213", "1,234,567"]);
+}

@@ -1,7 +1,9 @@
 //! How fast the links of a run were, by its transfers.
 //!
-//! Transfers that went over a host's link at the same time shared it: what each took counts as if it had
-//! had the link to itself, so many times shorter as there were of them, but for what the quickest took.
+//! Large transfers that went over a host's link at the same time shared it: what each took counts as if it
+//! had had the link to itself, so many times shorter as there were of them. What small ones take is round
+//! trips and processes, which nobody shares. Where no transfer was large enough to tell the bandwidth, it is
+//! taken to be what the scheduler believed.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +12,12 @@ use crate::cost::{LinkSample, Links};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::run::{Entry, Event, Order, Source, Step, TransferId};
 
+/// A transfer of less than this is over after the latency, and hardly later.
+const SMALL: u64 = 64 << 10;
+
 /// A transfer under way.
 struct Moving {
+    since: Time,
     /// The host whose link it goes over, beside this machine's.
     over: HostId,
     /// Seconds that it would have taken so far with the link to itself.
@@ -20,13 +26,29 @@ struct Moving {
 
 /// The links over which something was moved, as fast as it was.
 pub(super) fn measured(hosts: &Table<HostId, Host>, entries: &[Entry]) -> Vec<(HostId, LinkSpeed)> {
+    let samples = samples(hosts, entries);
     let mut links = Links::default();
-    samples(hosts, entries).iter().for_each(|sample| links.learn(sample));
+    samples.iter().for_each(|sample| links.learn(sample));
     let link = |(id, host): (HostId, &Host)| {
-        let (bandwidth, latency) = links.of(&host.name).filter(|_| id != HostId::HOME)?;
-        Some((id, LinkSpeed { bandwidth, latency }))
+        if id == HostId::HOME {
+            return None;
+        }
+        match links.of(&host.name) {
+            Some((bandwidth, latency)) => Some((id, LinkSpeed { bandwidth, latency })),
+            None => Some((id, LinkSpeed { latency: latency(host, &samples)?, ..host.link })),
+        }
     };
     hosts.iter().filter_map(link).collect()
+}
+
+/// What transfers to or from a host take beyond their bytes at the bandwidth that it is thought to have:
+/// the median.
+fn latency(host: &Host, samples: &[LinkSample]) -> Option<Span> {
+    let alone = LinkSpeed { latency: Span::ZERO, ..host.link };
+    let own = samples.iter().filter(|sample| sample.host == host.name);
+    let mut beyond: Vec<Span> = own.map(|s| s.took.saturating_sub(alone.time(s.bytes))).collect();
+    beyond.sort_unstable();
+    beyond.get(beyond.len() / 2).copied()
 }
 
 /// The transfers between this machine and others that came to an end. What goes from one builder to
@@ -47,12 +69,14 @@ pub(super) fn samples(hosts: &Table<HostId, Host>, entries: &[Entry]) -> Vec<Lin
                     (HostId::HOME, other) | (other, HostId::HOME) => other,
                     _ => continue,
                 };
-                moving.insert(*transfer, Moving { over, alone: 0.0 });
+                moving.insert(*transfer, Moving { since: *at, over, alone: 0.0 });
             }
             Step::Event(Event::Staged { transfer, bytes, .. }) => {
                 if let Some(done) = moving.remove(transfer).filter(|_| *bytes > 0) {
                     let host = hosts[done.over].name.clone();
-                    samples.push(LinkSample { host, bytes: *bytes, took: Span::from_secs_f64(done.alone) });
+                    let whole = at.since(done.since);
+                    let took = if *bytes < SMALL { whole } else { Span::from_secs_f64(done.alone) };
+                    samples.push(LinkSample { host, bytes: *bytes, took });
                 }
             }
             Step::Event(Event::StageFailed { transfer, .. }) => {

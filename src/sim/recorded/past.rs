@@ -140,7 +140,6 @@ pub(super) fn facts_and_troubles(entries: &[Entry], hosts: usize) -> (Vec<(Time,
     for Entry { at, what } in entries {
         match what {
             Step::Event(event) => seen.event(*at, event),
-            Step::Order(Order::Probe { host }) => seen.hosts[*host].tried = Some(*at),
             Step::Order(_) => {}
         }
     }
@@ -160,8 +159,8 @@ struct Presence {
     away: bool,
     /// Where its loss is among the troubles, if it came after all had answered.
     row: Option<usize>,
-    /// When it was tried again last.
-    tried: Option<Time>,
+    /// When it was last found to be away.
+    seen_away: Time,
 }
 
 /// What is heard of hosts.
@@ -176,7 +175,7 @@ impl Hosts {
     fn event(&mut self, at: Time, event: &Event) {
         match event {
             Event::SlotUp { host, .. } if self.hosts[*host].away => {
-                self.found(*host, at);
+                self.found(*host);
                 if !self.ready {
                     self.facts.push((at, event.clone()));
                 }
@@ -184,7 +183,8 @@ impl Hosts {
             Event::SlotUp { host, .. } if self.ready && self.hosts[*host].ever_lost => {}
             Event::HostLost { host, .. } => {
                 let was_away = self.hosts[*host].away;
-                self.hosts[*host] = Presence { ever_lost: true, away: true, ..self.hosts[*host] };
+                self.hosts[*host] =
+                    Presence { ever_lost: true, away: true, seen_away: at, ..self.hosts[*host] };
                 if !self.ready {
                     self.facts.push((at, event.clone()));
                 } else if !was_away {
@@ -209,11 +209,12 @@ impl Hosts {
         }
     }
 
-    /// A lost host has answered: it could be reached when it was tried.
-    fn found(&mut self, host: HostId, at: Time) {
-        let Presence { row, tried, .. } = self.hosts[host];
+    /// A lost host has answered. It may have been there since it was last found to be away; as it was tried
+    /// in vain until then, it is taken to have been.
+    fn found(&mut self, host: HostId) {
+        let Presence { row, seen_away, .. } = self.hosts[host];
         self.hosts[host].away = false;
-        let since = tried.unwrap_or(at);
+        let since = seen_away + Span(1);
         match row.and_then(|row| self.troubles.get_mut(row)) {
             Some(Trouble::Lost { back, .. }) => *back = Some(since),
             _ if self.ready => self.troubles.push(Trouble::Found { host, at: since }),

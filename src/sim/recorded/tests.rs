@@ -231,20 +231,23 @@ fn transfers_that_shared_a_link_count_as_if_each_had_had_it_alone() {
         (0, stage(1, 2, 0)),
         (0, stage(2, 1, 2)),
         (2, stage(3, 1, 0)),
-        (6, staged(0, 50)),
+        (6, staged(0, 5 * MEGABYTE)),
         (7, staged(3, 40)),
         (8, staged(2, 70)),
-        (9, staged(1, 60)),
+        (9, staged(1, 60_000)),
     ];
     let log: Vec<Entry> =
         log.into_iter().map(|(at, what)| Entry { at: Time(at * 1_000_000), what }).collect();
     let found = links::samples(&fleet(), &log);
     let found: Vec<_> = found.iter().map(|s| (s.host.as_str(), s.bytes, s.took.as_secs_f64())).collect();
-    // Two seconds alone and four shared; four shared and one alone; nine alone. The one from builder to
-    // builder says nothing.
-    assert_eq!(found, [("fast", 50, 4.0), ("fast", 40, 3.0), ("slow", 60, 9.0)]);
+    // Two seconds alone and four shared; small ones share nothing. The one from builder to builder says
+    // nothing of either.
+    assert_eq!(found, [("fast", 5 * MEGABYTE, 4.0), ("fast", 40, 5.0), ("slow", 60_000, 9.0)]);
     let measured = links::measured(&fleet(), &log);
     assert_eq!(measured.iter().map(|(host, _)| *host).collect::<Vec<_>>(), [HostId(1), HostId(2)]);
+    // Nothing large went over it, so its bandwidth is what it was thought to be.
+    let told = LinkSpeed { bandwidth: MEGABYTE, latency: Span(8_940_000) };
+    assert_eq!(measured[1].1, told);
 }
 
 #[test]
