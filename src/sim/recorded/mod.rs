@@ -5,7 +5,8 @@
 //! gone through again: under another policy, on other hosts, with other estimates. What took time is kept
 //! in terms of one core of a host of speed 1 (`past`), and links as they were (`links`).
 //!
-//! Hosts that were lost, refused or full are so again, at the same times. That single transfers or
+//! Hosts that were lost, refused or full are so again, at the same times; a lost one does nothing from its
+//! last sign of life on, as it may take long until a cut is noticed. That single transfers or
 //! attempts failed is not repeated: other orders would not have met the same failures. Nor is that the
 //! user ended the run. Reading logs and what to compare is not done here.
 
@@ -45,8 +46,8 @@ pub struct Recording {
     pub told_parallel: Table<JobId, f64>,
     /// The same as it is.
     pub parallel: Table<JobId, f64>,
-    /// What each job takes on one core of a host of speed 1: as it took, or as estimated where it was not
-    /// built; `None` for one that does not build.
+    /// What each job takes on one core of a host of speed 1: as it took, or where it was not built as
+    /// estimated, corrected by what others of its kind took; `None` for one that does not build.
     pub truth: Table<JobId, Option<Span>>,
     /// Jobs that were built in the run.
     pub built: usize,
@@ -62,8 +63,8 @@ pub struct Recording {
 /// What happened to a host, once all had answered.
 #[derive(Clone, Debug, PartialEq)]
 enum Trouble {
-    /// It was lost, and perhaps found again.
-    Lost { host: HostId, at: Time, back: Option<Time> },
+    /// It was lost, and perhaps found again. Nothing had been heard from it since `silent`.
+    Lost { host: HostId, silent: Time, at: Time, back: Option<Time> },
     /// It was lost before all had answered, and found again then.
     Found { host: HostId, at: Time },
     /// It would not be used.

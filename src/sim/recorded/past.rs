@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::Trouble;
 use crate::base::{Span, Table, Time};
-use crate::cost::amdahl;
+use crate::cost::{Live, amdahl, classify};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
-use crate::run::{Attempt, Entry, Event, Header, Made, Order, Outcome, Step};
+use crate::run::{Attempt, Entry, Event, Header, Made, Order, Outcome, Source, Step, TransferId};
 
 /// What is kept of a run.
 pub(super) struct Past {
@@ -64,6 +64,7 @@ impl Past {
             handling: Span::ZERO,
         };
         let mut counted = Table::filled(work.jobs.len(), false);
+        let mut measured = Table::filled(work.jobs.len(), false);
         let mut on: BTreeMap<(JobId, Attempt), HostId> = BTreeMap::new();
         let mut busy: Table<HostId, Busy> = hosts.ids().map(|_| Busy::default()).collect();
         let mut handling = Vec::new();
@@ -101,14 +102,27 @@ impl Past {
                         let speed = spec.speed_for(&work.jobs[*job].system);
                         let alone = speed * share.min(1.0) / amdahl(parallel[*job], run.cores);
                         past.truth[*job] = Some(times.wall.scale(alone));
+                        measured[*job] = true;
                     }
                 }
                 _ => {}
             }
         }
+        past.complete(header, &measured);
         handling.sort_unstable();
         past.handling = handling.get(handling.len() / 2).copied().unwrap_or_default();
         past
+    }
+
+    /// Has jobs that were not built take what is estimated, corrected by what the others of their kind took.
+    fn complete(&mut self, header: &Header, measured: &Table<JobId, bool>) {
+        let mut live = Live::new(classify(&header.workload), header.estimates.clone());
+        for (job, truth) in self.truth.iter().filter(|(job, _)| measured[*job]) {
+            truth.iter().for_each(|took| live.observe(job, *took));
+        }
+        for (job, truth) in self.truth.iter_mut().filter(|(job, _)| !measured[*job]) {
+            *truth = truth.map(|_| live.cost(job).median);
+        }
     }
 
     fn made(&mut self, made: &[Made]) {
@@ -136,11 +150,13 @@ pub(super) fn facts_and_troubles(entries: &[Entry], hosts: usize) -> (Vec<(Time,
         troubles: Vec::new(),
         ready: false,
         hosts: Table::filled(hosts, Presence::default()),
+        builds: BTreeMap::new(),
+        transfers: BTreeMap::new(),
     };
     for Entry { at, what } in entries {
         match what {
             Step::Event(event) => seen.event(*at, event),
-            Step::Order(_) => {}
+            Step::Order(order) => seen.order(order),
         }
     }
     // A run that ended before its hosts had answered says nothing of when they would have.
@@ -159,6 +175,8 @@ struct Presence {
     away: bool,
     /// Where its loss is among the troubles, if it came after all had answered.
     row: Option<usize>,
+    /// When it last gave a sign of life.
+    alive: Time,
     /// When it was last found to be away.
     seen_away: Time,
 }
@@ -169,10 +187,51 @@ struct Hosts {
     troubles: Vec<Trouble>,
     ready: bool,
     hosts: Table<HostId, Presence>,
+    /// Where attempts and transfers are that are under way.
+    builds: BTreeMap<(JobId, Attempt), HostId>,
+    transfers: BTreeMap<TransferId, [Option<HostId>; 2]>,
 }
 
 impl Hosts {
+    fn order(&mut self, order: &Order) {
+        match order {
+            Order::Build { job, attempt, host, .. } => {
+                self.builds.insert((*job, *attempt), *host);
+            }
+            Order::Stage { transfer, from, to, .. } => {
+                let from = match from {
+                    Source::Host(host) => Some(*host),
+                    Source::Substituter => None,
+                };
+                self.transfers.insert(*transfer, [from, Some(*to)]);
+            }
+            Order::Cancel { .. } | Order::Probe { .. } => {}
+        }
+    }
+
+    /// Notes which hosts a fact shows to be alive.
+    fn signs_of_life(&mut self, at: Time, event: &Event) {
+        let ended = |outcome: &Outcome| matches!(outcome, Outcome::Built { .. } | Outcome::Failed { .. });
+        match event {
+            Event::SlotUp { host, .. } => self.hosts[*host].alive = at,
+            Event::Started { job, attempt } | Event::Progress { job, attempt, .. } => {
+                let host = self.builds.get(&(*job, *attempt));
+                host.into_iter().for_each(|host| self.hosts[*host].alive = at);
+            }
+            Event::Finished { job, attempt, outcome } => {
+                let host = self.builds.remove(&(*job, *attempt)).filter(|_| ended(outcome));
+                host.into_iter().for_each(|host| self.hosts[host].alive = at);
+            }
+            Event::Staged { transfer, .. } => {
+                let ends = self.transfers.remove(transfer).into_iter().flatten().flatten();
+                ends.for_each(|host| self.hosts[host].alive = at);
+            }
+            _ => {}
+        }
+    }
+
     fn event(&mut self, at: Time, event: &Event) {
+        self.signs_of_life(at, event);
         match event {
             Event::SlotUp { host, .. } if self.hosts[*host].away => {
                 self.found(*host);
@@ -189,7 +248,8 @@ impl Hosts {
                     self.facts.push((at, event.clone()));
                 } else if !was_away {
                     self.hosts[*host].row = Some(self.troubles.len());
-                    self.troubles.push(Trouble::Lost { host: *host, at, back: None });
+                    let silent = self.hosts[*host].alive;
+                    self.troubles.push(Trouble::Lost { host: *host, silent, at, back: None });
                 }
             }
             Event::HostRefused { host, cause } if self.ready => {

@@ -14,7 +14,10 @@ use crate::fleet::{Host, HostId, NoHost};
 use crate::graph::{JobId, makespan_bound};
 use crate::run::{Event, Order, SlotId};
 use crate::sched::{Policy, Scheduler};
-use crate::sim::{Fault, Idle, Measure, Measured, SimWorld, noisy};
+use crate::sim::{Fault, Idle, Measure, Measured, SimWorld, Slowdown, noisy};
+
+/// The pace of what does as good as nothing.
+const STILL: f64 = 1e-6;
 
 /// What the scheduler is to believe of jobs.
 #[derive(Clone, Debug)]
@@ -263,8 +266,10 @@ impl Recording {
         let mut world = SimWorld::following(&self.real, hosts, truth, facts);
         for trouble in &self.troubles {
             match trouble {
-                Trouble::Lost { host, at, back } => {
+                Trouble::Lost { host, silent, at, back } => {
                     if let Some(host) = now[*host] {
+                        let (from, until) = (*silent, Some(*at));
+                        world.slow_down(Slowdown { host, from, until, pace: STILL, link: STILL });
                         world.lose(Fault { host, at: *at, back: *back });
                     }
                 }

@@ -17,6 +17,14 @@ impl SimWorld<'_> {
         }
     }
 
+    /// Has a host be slow for a while.
+    pub fn slow_down(&mut self, slow: Slowdown) {
+        self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
+        if let Some(until) = slow.until {
+            self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
+        }
+    }
+
     /// Has a host that was lost in the beginning be there when it is tried again after this time.
     pub fn find(&mut self, host: HostId, at: Time) {
         self.queue.push(at, Due::Mend(host));
@@ -60,12 +68,7 @@ impl SimWorld<'_> {
     /// Has hosts be slow for a while. Of overlapping times, the last change counts.
     #[must_use]
     pub fn with_slowdowns(mut self, slowdowns: &[Slowdown]) -> Self {
-        for slow in slowdowns {
-            self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
-            if let Some(until) = slow.until {
-                self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
-            }
-        }
+        slowdowns.iter().for_each(|slow| self.slow_down(*slow));
         self
     }
 
