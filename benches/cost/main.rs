@@ -3,6 +3,7 @@
 //! it can be asked for.
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod common;
 mod history;
 mod rivals;
@@ -27,7 +28,7 @@ struct Args {
     #[arg(long)]
     sim: bool,
     /// Seeds: made-up worlds
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     seeds: u64,
     /// Graphs to simulate, whose names contain one of these
     #[arg(long, value_delimiter = ',', value_name = "PART,…", default_value = "system")]

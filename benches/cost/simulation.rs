@@ -1,9 +1,9 @@
 //! What estimates are worth: makespans in simulation, over those of an oracle.
 //!
-//! A seed is a world: what each job takes at its usual, drawn as the estimator assumes it (around the
-//! shipped table with its measured error, around its kind otherwise, with a heavier tail), and around that
-//! each run with the scatter that builds of one package have. All ways of estimating are tried in the same
-//! last run; those that learn have seen the runs before it.
+//! A seed is a world: what each package usually takes is drawn around the shipped table, or around what its
+//! kind takes, with the errors that these have been measured to have; and in each run what each build takes
+//! around that. (So the table is as good here as it was there: a simulation cannot show that it is.) All
+//! ways of estimating are tried in the same last run; those that learn have seen the runs before it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use drvdispatch::base::{Random, Span, Table, Time};
 use drvdispatch::cost::{About, Cost, CostParams, Known, Memory, OutputClass, Sample, pname_version};
 use drvdispatch::drive::{Watch, drive};
 use drvdispatch::fleet::{Host, HostId};
-use drvdispatch::graph::{JobId, Workload};
+use drvdispatch::graph::{Job, JobId, Workload};
 use drvdispatch::run::{Event, Order, Outcome};
 use drvdispatch::sched::{Policy, Scheduler};
 use drvdispatch::sim::SimWorld;
@@ -21,9 +21,10 @@ use crate::common::clusters;
 use crate::common::graphs::{Input, sources};
 use crate::stats;
 
-/// How far the shipped table is off for a package, and a build for its package (standard deviations of
-/// logarithms, both measured).
+/// How far the shipped table is off for a package, a kind's usual time for one that is not in the table,
+/// and a package's for a build: standard deviations of logarithms, all measured on one host's history.
 const TABLE: f64 = 0.63;
+const KINDS: f64 = 1.0;
 const BUILDS: f64 = 0.36;
 /// By what configured speeds are wrong, by host.
 const WRONG: [f64; 4] = [1.0, 3.0, 0.5, 1.0];
@@ -60,13 +61,9 @@ pub fn print(graphs: &[String], seeds: u64, runs: u64) -> Result<(), String> {
         return Err("no graph is left".to_owned());
     }
     for source in &found {
-        let worlds: Vec<World> =
-            (0..seeds).map(|seed| World::new(source.seeded(seed), seed)).collect::<Vec<_>>();
-        let spans: Vec<Result<Outcomes, String>> = worlds.par_iter().map(|world| world.ways(runs)).collect();
-        let mut outcomes = Vec::new();
-        for outcome in spans {
-            outcomes.push(outcome?);
-        }
+        let worlds: Vec<World> = (0..seeds).map(|seed| World::new(source.seeded(seed), seed)).collect();
+        let outcomes: Vec<Outcomes> =
+            worlds.par_iter().map(|world| world.ways(runs)).collect::<Result<_, String>>()?;
         println!(
             "{} on 4 hosts of speeds 1, 1, 2 and 0.5; {seeds} worlds, {runs} runs to learn from, makespan ratios \
              (geometric mean, 95 %)",
@@ -112,15 +109,13 @@ impl World {
         let hosts = clusters::all().into_iter().find(|cluster| cluster.name == "het4");
         let hosts = hosts.map(|cluster| cluster.hosts).unwrap_or_default();
         let shipped = Memory::new(CostParams::default());
-        let usual = |(id, job): (JobId, &drvdispatch::graph::Job)| {
+        let usual = |job: &Job| {
             let forecast = shipped.forecast(&About::job(&input.told, job));
-            let (pname, _) = pname_version(&job.name);
-            match forecast.known() {
-                Known::Table => forecast.median().scale(Random::named(seed, pname).lognormal(TABLE)),
-                _ => input.truth[id],
-            }
+            let spread = if forecast.known() == Known::Table { TABLE } else { KINDS };
+            let package = format!("{} {:?}", pname_version(&job.name).0, OutputClass::of(job));
+            forecast.median().scale(Random::named(seed, &package).lognormal(spread))
         };
-        let usual = input.told.jobs.iter().map(usual).collect();
+        let usual = input.told.jobs.rows().iter().map(usual).collect();
         World { input, usual, hosts, seed }
     }
 

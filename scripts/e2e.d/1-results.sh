@@ -133,3 +133,45 @@ check_plan_and_hosts() {
     expect_status 0
     expect out '^builder3: ok, Nix 2\.'
 }
+
+# The same builds under another salt: what they took is known from the first run.
+check_history() {
+    local history=state/drvdispatch/history.sqlite
+    build small --no-link
+    expect_status 0
+    expect err '^estimates: 0 of [1-9][0-9]* from history'
+    salt+=-again
+    with_builders good plan small --json
+    expect_status 0
+    python3 - <<'END'
+import json
+plan = json.load(open("out"))
+rests = plan["estimatesFrom"]
+assert rests == {"history": plan["derivations"], "packages": 0, "kinds": 0}, rests
+assert all(job["p10"] <= job["estimate"] <= job["p90"] for job in plan["jobs"]), plan["jobs"]
+END
+    build small --no-link --no-history
+    expect_status 0
+    expect err '^estimates: 0 of '
+    run history export
+    expect_status 0
+    expect out '^\{"build":.*"outcome":"built"'
+    expect out '^\{"transfer":\{"host":"builder'
+    # A history that is no history costs nothing else.
+    printf 'damage%.0s' {1..2000} >"$history"
+    rm -f "$history"-*
+    salt+=-again
+    build small --no-link
+    expect_status 0
+    expect err 'the history begins anew: .* it is kept as .*damaged-1'
+    [[ -s $history.damaged-1 ]] || fail "the damaged file is gone"
+    # Two runs at once both leave what they built.
+    salt+=-again
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A one --argstr salt "$salt" --builders '' --no-link &
+    build parts --no-link
+    wait $!
+    run history list
+    expect_status 0
+    expect out '^e2e-one '
+    expect out '^e2e-parts '
+}

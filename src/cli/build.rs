@@ -136,8 +136,9 @@ fn with_runtime(
     // Connecting and evaluating take their time at the same time.
     let timeout = args.place.connect_timeout(setup.config.connect_timeout);
     let crew = Crew::start(prepare::slots(&setup), timeout, logs_dir());
+    let learning = Learned::begin(&setup, &args.remember);
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
-    let learned = Learned::of_hosts(&mut setup, &args.remember, &mut say);
+    let learned = learning.finish(&mut setup, &mut say)?;
     if !interrupts.is_empty() {
         return Ok(EXIT_INTERRUPTED);
     }
@@ -201,8 +202,7 @@ fn dispatch(
         parallel: Some(parallel),
         policy: serde_json::to_value(&choice.policy).unwrap_or_default(),
     });
-    let nom = NomFile::of_user().filter(|_| !args.no_nom && !args.remember.no_history);
-    let past = learned.history.map(|history| (history, nom));
+    let past = (learned.history, NomFile::of_user().filter(|_| !args.no_nom));
     let mut watcher = Watcher::begin(&RunsDir::of_user(), &header, Some(args.how.view()), past);
     let end = drive(&mut scheduler, &mut world, &mut watcher);
     let interrupted = watcher.interrupted();

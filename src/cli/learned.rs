@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::error::CliError;
 use super::setup::Setup;
 use crate::base::Table;
 use crate::cost::{About, Cost, CostParams, Known, Links, Memory};
@@ -43,6 +44,30 @@ impl std::fmt::Display for Basis {
             (_, 0) => write!(f, ", the rest from the shipped table"),
             _ => write!(f, ", {packages} from the shipped table, the rest by kind"),
         }
+    }
+}
+
+/// What is being learned.
+pub struct Learning(std::thread::JoinHandle<(Learned, Vec<String>)>);
+
+impl Learning {
+    /// Waits until all is read, and gives the hosts of the run the speeds and links that were learned. What
+    /// the user said of them counts more.
+    ///
+    /// # Errors
+    /// The thread has failed, which no file should make it do.
+    pub fn finish(self, setup: &mut Setup, warn: &mut dyn FnMut(&str)) -> Result<Learned, CliError> {
+        let failed =
+            |_| CliError::Usage("reading the history has failed; --no-history goes without".to_owned());
+        let (learned, said) = self.0.join().map_err(failed)?;
+        said.iter().for_each(|line| warn(line));
+        setup.fleet.learn_speeds(|host, system| learned.speed(host, system));
+        for (_, host) in setup.fleet.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME) {
+            if let Some(link) = learned.link(&host.name) {
+                host.link = link;
+            }
+        }
+        Ok(learned)
     }
 }
 
@@ -91,17 +116,15 @@ impl Learned {
         got.unwrap_or_else(|| nothing(fresh))
     }
 
-    /// The same for the hosts of a run, which get the speeds and links that were learned. What the user said
-    /// of them counts more.
-    pub fn of_hosts(setup: &mut Setup, remember: &Remember, warn: &mut dyn FnMut(&str)) -> Learned {
-        let learned = Learned::load(remember, setup.fleet.hosts.rows(), warn);
-        setup.fleet.learn_speeds(|host, system| learned.speed(host, system));
-        for (_, host) in setup.fleet.hosts.iter_mut().filter(|(id, _)| *id != HostId::HOME) {
-            if let Some(link) = learned.link(&host.name) {
-                host.link = link;
-            }
-        }
-        learned
+    /// Begins to read the history for the hosts of a run, on a thread, as evaluation takes its time as well.
+    pub fn begin(setup: &Setup, remember: &Remember) -> Learning {
+        let (hosts, remember) = (setup.fleet.hosts.rows().to_vec(), remember.clone());
+        let read = move || {
+            let mut said = Vec::new();
+            let learned = Learned::load(&remember, &hosts, &mut |line| said.push(line.to_owned()));
+            (learned, said)
+        };
+        Learning(std::thread::spawn(read))
     }
 
     /// The speed of a host for a system, where one was learned.

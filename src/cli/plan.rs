@@ -102,12 +102,13 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     if !args.offline {
         setup.ask_home()?;
     }
+    let learning = Learned::begin(&setup, &args.remember);
     let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let mut prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,
     };
-    let learned = Learned::of_hosts(&mut setup, &args.remember, &mut say);
+    let learned = learning.finish(&mut setup, &mut say)?;
     learned.sizes(&mut prepared.work);
     match make(args, &setup, &prepared, &learned)? {
         Output::Explanation(text) => super::put(&text, "the explanation"),

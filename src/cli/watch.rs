@@ -28,17 +28,14 @@ impl Watcher {
         runs: &Result<RunsDir, RunsError>,
         header: &Arc<Header>,
         view: Option<Box<dyn View + Send>>,
-        history: Option<(History, Option<NomFile>)>,
+        (history, nom): (Option<History>, Option<NomFile>),
     ) -> Self {
         let (recorder, file) = match runs {
             Ok(runs) => Recorder::begin(runs, header),
             Err(e) => (Recorder::without(e), None),
         };
         let name = file.map_or_else(|| format!("unrecorded-{}", header.started), |file| file.name);
-        let keeper = match history {
-            Some((history, nom)) => Keeper::begin(history, Fold::new(header, name), nom),
-            None => Keeper::off(),
-        };
+        let keeper = Keeper::begin(history, Fold::new(header, name), nom);
         let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
         let reporter = Reporter::new(Arc::clone(header), view);
         let mut watcher = Self { recorder, keeper, reporter, meter, bound: MeasuredBound::new(header) };

@@ -33,8 +33,18 @@ pub(super) struct Evidence {
     /// How far the table puts it from the usual; 0 if it is not in the table.
     pub tilt: f64,
     pub class: OutputClass,
-    /// Builds: the host's index, the weight in builds, and the logarithm of seconds on one core there.
-    pub builds: Vec<(usize, f64, f64)>,
+    pub builds: Vec<Build>,
+}
+
+/// Builds of one package in one place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Build {
+    /// The host's index; `None` for what is in terms of speed 1 already and says nothing about a host.
+    pub host: Option<usize>,
+    /// How many builds it stands for.
+    pub weight: f64,
+    /// The logarithm of seconds on one core.
+    pub log: f64,
 }
 
 /// The solution.
@@ -75,13 +85,16 @@ impl Levels {
     /// What one package's observations are off by if all levels are as here: builds, then the expectation.
     fn residuals(&self, package: &Evidence, tie: f64) -> (Vec<f64>, f64) {
         let expected = package.expected + self.offset(package.class, package.tilt);
-        let normalised = |&(host, _, log): &(usize, f64, f64)| log + self.speeds[host];
-        let weight: f64 = package.builds.iter().map(|build| build.1).sum();
-        let sum: f64 = package.builds.iter().map(|build| build.1 * normalised(build)).sum();
+        let normalised = |build: &Build| build.log + build.host.map_or(0.0, |host| self.speeds[host]);
+        let weight: f64 = package.builds.iter().map(|build| build.weight).sum();
+        let sum: f64 = package.builds.iter().map(|build| build.weight * normalised(build)).sum();
         let centre = (sum + tie * expected) / (weight + tie);
         (package.builds.iter().map(|build| normalised(build) - centre).collect(), expected - centre)
     }
 }
+
+/// A linear form: the index of each unknown and its factor.
+type Terms = Vec<(usize, f64)>;
 
 /// The normal equations: hosts first, then the level, the kinds and the tilt.
 struct System {
@@ -119,12 +132,12 @@ impl System {
     fn add(&mut self, package: &Evidence, tie: f64, before: &Levels) {
         let (builds, expected) = before.residuals(package, tie);
         let far = |residual: f64, reach: f64| (reach / residual.abs().max(reach)).min(1.0);
-        let mut rows: Vec<(f64, f64, Vec<(usize, f64)>)> = Vec::with_capacity(package.builds.len() + 1);
-        for (&(host, weight, log), residual) in package.builds.iter().zip(builds) {
+        let mut rows: Vec<(f64, f64, Terms)> = Vec::with_capacity(package.builds.len() + 1);
+        for (&Build { host, weight, log }, residual) in package.builds.iter().zip(builds) {
             // Not absurdly far from what was expected, whoever measured it.
             let log = log.clamp(package.expected - MAX_LOG, package.expected + MAX_LOG);
-            self.builds[host] += weight;
-            rows.push((weight * far(residual, FAR), log, vec![(host, 1.0)]));
+            host.into_iter().for_each(|host| self.builds[host] += weight);
+            rows.push((weight * far(residual, FAR), log, host.map(|host| (host, 1.0)).into_iter().collect()));
         }
         let kind = self.hosts + 1 + package.class as usize;
         let levels = vec![(self.hosts, 1.0), (kind, 1.0), (self.size - 1, package.tilt)];
@@ -134,8 +147,9 @@ impl System {
         if !(weight.is_finite() && weight > 0.0) {
             return;
         }
-        let mut all: Vec<(usize, f64)> = Vec::new();
+        let mut all = Terms::new();
         let mut constant = 0.0;
+        // Weight, constant and linear form of each ℓ.
         for (omega, value, terms) in &rows {
             self.square(terms, *omega);
             self.times(terms, -omega * value);
@@ -216,7 +230,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn package(expected: f64, builds: &[(usize, f64)]) -> Evidence {
-        let builds = builds.iter().map(|&(host, log)| (host, 1.0, log)).collect();
+        let build = |&(host, log): &(usize, f64)| Build { host: Some(host), weight: 1.0, log };
+        let builds = builds.iter().map(build).collect();
         Evidence { expected, tilt: 0.0, class: OutputClass::Source, builds }
     }
 
@@ -254,7 +269,7 @@ mod tests {
     #[test]
     fn one_absurd_build_hardly_matters() {
         let mut packages: Vec<Evidence> = (0..20).map(|_| package(3.0, &[(0, 3.0), (1, 3.0)])).collect();
-        packages[0].builds[1].2 = 30.0;
+        packages[0].builds[1].log = 30.0;
         let found = Levels::solve(&packages, &[0.0, 0.0], 0.1, 0.7);
         assert!((found.speeds[0] - found.speeds[1]).abs() < 0.1, "{:?}", found.speeds);
     }
@@ -268,7 +283,11 @@ mod tests {
                 .iter()
                 .map(|&(host, expected, log, weight)| Evidence {
                     expected, tilt: expected / 2.0, class: OutputClass::Module,
-                    builds: vec![(host, weight, log), ((host + 1) % 4, 1.0, log)],
+                    builds: vec![
+                        Build { host: Some(host), weight, log },
+                        Build { host: Some((host + 1) % 4), weight: 1.0, log },
+                        Build { host: None, weight, log },
+                    ],
                 })
                 .collect();
             let backwards: Vec<Evidence> = packages.iter().rev().cloned().collect();

@@ -12,18 +12,18 @@ use super::estimate::Cost;
 use super::expectation::{Expectation, Known, expect};
 use super::forecast::Forecast;
 use super::hosts::Hosts;
-use super::levels::{Evidence, Levels};
+use super::levels::{Build, Evidence, Levels};
 use super::names::{major_differs, name_class, pname_version};
 use super::packages::Package;
 use super::parallel::{amdahl, by_class};
 use super::params::CostParams;
 use super::prior::OutputClass;
-use super::ratio::{MAX_LOG, SHORTEST};
+use super::ratio::{MAX_LOG, SHORTEST, says};
 use super::sample::Sample;
 use super::shipped;
 use super::sources::source_size;
 use super::spread::Spread;
-use crate::base::Table;
+use crate::base::{Span, Table};
 use crate::graph::{Job, JobId, Workload};
 
 /// Levels are solved for again after this part more samples.
@@ -153,8 +153,9 @@ impl Memory {
         let took = sample.wall.max(SHORTEST).as_secs_f64().ln();
         let residual = (took - expected).clamp(-MAX_LOG, MAX_LOG);
         self.spreads.entry((sample.class, known)).or_default().observe(residual);
-        if known >= Known::Once {
-            self.hosts.observe(host, sample.stopped, residual, &self.params);
+        if known >= Known::Once && sample.class.is_built() {
+            let said = residual * says(sample.wall.as_secs_f64());
+            self.hosts.observe(host, sample.stopped, said, &self.params);
         }
         let systems = self.packages.entry(sample.class).or_default().entry(sample.pname.clone()).or_default();
         let package = systems.packages.entry(sample.system.clone()).or_insert_with(Package::new);
@@ -188,7 +189,7 @@ impl Memory {
     }
 
     /// The interval that holds the part `coverage` (0 to 1) of such builds.
-    pub fn interval(&self, about: &About<'_>, coverage: f64) -> (crate::base::Span, crate::base::Span) {
+    pub fn interval(&self, about: &About<'_>, coverage: f64) -> (Span, Span) {
         self.forecast(about).interval(coverage)
     }
 
@@ -300,12 +301,8 @@ impl Memory {
         for (class, packages) in &self.packages {
             for (pname, systems) in packages {
                 let Expectation { log, tilt, .. } = expect(&self.table, &self.params, pname, *class, None);
-                let builds = |package: &Package| -> Vec<(usize, f64, f64)> {
-                    let by_class = f64::from(by_class(*class, true));
-                    package.builds(package.parallel.part(by_class, self.params.parallel_k)).collect()
-                };
-                let builds = systems.packages.values().flat_map(builds).collect();
-                evidence.push(Evidence { expected: log, tilt, class: *class, builds });
+                let builds = systems.packages.values().flat_map(|package| self.builds(package, *class));
+                evidence.push(Evidence { expected: log, tilt, class: *class, builds: builds.collect() });
             }
         }
         let Hosts { configured, .. } = &self.hosts;
@@ -321,6 +318,22 @@ impl Memory {
             .flat_map(|(class, packages)| packages.keys().map(|pname| (*class, pname.clone())))
             .collect();
         names.iter().for_each(|(class, pname)| self.count_again(*class, pname));
+    }
+
+    /// The builds of a package, as far as they say something about hosts. How long a download takes says
+    /// nothing about processors.
+    fn builds(&self, package: &Package, class: OutputClass) -> impl Iterator<Item = Build> {
+        let by_class = f64::from(by_class(class, true));
+        let part = package.parallel.part(by_class, self.params.parallel_k);
+        package.builds(part).map(move |build| {
+            let weight = build.weight * says(build.log.exp());
+            match build.host {
+                Some(host) if !class.is_built() => {
+                    Build { host: None, weight, log: build.log + self.levels.speeds[host] }
+                }
+                host => Build { host, weight, log: build.log },
+            }
+        })
     }
 
     /// Puts a package's distance from what was expected of it into the sum of its name class.
@@ -342,6 +355,12 @@ impl Memory {
         }
         name.add(residual, 1.0);
     }
+}
+
+/// What every job costs before anything was learned: as the shipped table says, else by its source's size,
+/// else as its kind takes.
+pub fn estimate(work: &Workload) -> Table<JobId, Cost> {
+    Memory::new(CostParams::default()).estimates(work)
 }
 
 fn others<'a>(systems: &'a Systems, system: &str) -> impl Iterator<Item = &'a Package> {

@@ -4,6 +4,7 @@
 //! when they are asked for. So what is learned later of a host's speed or of a package's parallel part
 //! holds for earlier builds too.
 
+use super::levels::Build;
 use super::names::major_differs;
 use super::parallel::{Parallel, amdahl};
 use super::params::CostParams;
@@ -90,12 +91,14 @@ impl Package {
         1.0 / self.squares
     }
 
-    /// Builds by host: the weight in builds, and the logarithm of seconds on one core of that host.
-    pub fn builds(&self, parallel: f64) -> impl Iterator<Item = (usize, f64, f64)> + use<'_> {
+    /// Builds by host, in seconds on one core of it.
+    pub fn builds(&self, parallel: f64) -> impl Iterator<Item = Build> + use<'_> {
         let weight = self.weight();
-        self.cells
-            .iter()
-            .map(move |cell| (cell.host, cell.share * weight, cell.log - amdahl(parallel, cell.cores).ln()))
+        self.cells.iter().map(move |cell| Build {
+            host: Some(cell.host),
+            weight: cell.share * weight,
+            log: cell.log - amdahl(parallel, cell.cores).ln(),
+        })
     }
 
     /// The average: the logarithm of seconds on one core of speed 1, by the logarithms of hosts' speeds.
@@ -177,7 +180,7 @@ mod tests {
             prop_assert!(one.mean(0.5, &speeds).is_finite());
             prop_assert!(one.mean(0.5, &speeds) <= other.mean(0.5, &speeds) + 1e-9);
             prop_assert!((1.0..=6.0).contains(&(one.weight() + 1e-9)));
-            let shares: f64 = one.builds(0.5).map(|build| build.1).sum();
+            let shares: f64 = one.builds(0.5).map(|build| build.weight).sum();
             prop_assert!((shares - one.weight()).abs() < 1e-6);
         }
     }

@@ -1,8 +1,9 @@
 //! What is assumed of a job of which nothing is known but its derivation.
 //!
 //! A job is put into a class by its name and attributes; a class has a typical median and a wide
-//! interval. Where the figures come from is said at each class. "Assumed" means that no measurement
-//! was at hand: such classes are short, and [`super::Live`] corrects them within a run.
+//! interval. It counts where neither history nor the shipped table (`shipped`) knows the package. Where
+//! the figures come from is said at each class. "Assumed" means that no measurement was at hand: such
+//! classes are short, and [`super::Live`] corrects them within a run.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,12 @@ impl OutputClass {
         }
     }
 
+    /// Whether it takes processors rather than the network: how long downloads take says nothing about how
+    /// fast a host builds.
+    pub fn is_built(self) -> bool {
+        !matches!(self, OutputClass::Archive | OutputClass::Patch | OutputClass::Vendor)
+    }
+
     /// What a job of this class costs before anything is measured.
     pub fn prior(self) -> Cost {
         let (p10, median, p90) = match self {
@@ -111,11 +118,6 @@ impl OutputClass {
 /// The class of every job.
 pub fn classify(work: &Workload) -> Table<JobId, OutputClass> {
     work.jobs.iter().map(|(_, job)| OutputClass::of(job)).collect()
-}
-
-/// What every job costs by its class.
-pub fn estimate(work: &Workload) -> Table<JobId, Cost> {
-    work.jobs.iter().map(|(_, job)| OutputClass::of(job).prior()).collect()
 }
 
 /// Gives the paths that jobs make, and of which no size is known, the size that is usual for the
@@ -287,6 +289,6 @@ mod tests {
         guess_sizes(&mut work);
         let sizes: Vec<_> = work.paths.rows().iter().map(|path| path.size).collect();
         assert_eq!(sizes, [OutputClass::Source.output_size(), 5, 0]);
-        assert_eq!(estimate(&work).rows(), [OutputClass::Source.prior()]);
+        assert_eq!(classify(&work).rows(), [OutputClass::Source]);
     }
 }

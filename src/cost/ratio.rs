@@ -16,6 +16,16 @@ pub(super) const SHORTEST: Span = Span::from_millis(1);
 /// Builds shorter than this measure processes and round trips rather than the host.
 const TELLING: Span = Span::from_millis(200);
 
+/// What starting processes takes on any host, in seconds.
+const START: f64 = 0.5;
+
+/// How much a build that took `seconds` says about its host, from 0 to 1: of a short one, much is the start
+/// of processes and round trips, which is the same everywhere.
+pub(super) fn says(seconds: f64) -> f64 {
+    let own = seconds / (seconds + START);
+    own * own
+}
+
 /// The logarithm of `actual` over `expected`, within [`MAX_LOG`].
 pub(super) fn log_ratio(expected: Span, actual: Span) -> f64 {
     let ratio = actual.max(SHORTEST).as_secs_f64() / expected.max(SHORTEST).as_secs_f64();
@@ -25,4 +35,17 @@ pub(super) fn log_ratio(expected: Span, actual: Span) -> f64 {
 /// Whether a build says something about its host.
 pub(super) fn tells(expected: Span, actual: Span) -> bool {
     expected >= TELLING && actual >= TELLING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_bounded_and_short_builds_say_little() {
+        assert_eq!(log_ratio(Span::ZERO, Span(u64::MAX)), MAX_LOG);
+        assert_eq!(log_ratio(Span::from_secs(2), Span::from_secs(2)), 0.0);
+        assert!(says(0.0) == 0.0 && says(0.1) < 0.05 && says(60.0) > 0.95);
+        assert!(!tells(Span::from_secs(1), Span::from_millis(10)));
+    }
 }

@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn many_seen_have_their_own_quantiles() {
         let (mut spread, mut random) = (Spread::default(), Random::new(3));
-        for _ in 0..2_000 {
-            spread.observe(0.2 * random.normal());
+        for i in 0..2_000 {
+            spread.observe(if i < 1_000 { 5.0 } else { 0.2 * random.normal() });
         }
         assert_eq!(spread.sorted.len(), WINDOW);
         for (p, z) in [(0.05, -1.645), (0.1, -1.2816), (0.5, 0.0), (0.9, 1.2816), (0.95, 1.645)] {
             let found = spread.quantile(p, USUAL);
-            assert!((found - 0.2 * z).abs() < 0.06, "{p}: {found}");
+            assert!((found - 0.2 * z).abs() < 0.1, "{p}: {found}");
         }
     }
 

@@ -99,7 +99,7 @@ mod tests {
     /// Builds the chain of three jobs, each in ten seconds with so many cores; the first and the last can
     /// be spread.
     fn chain(cores: u32, known: Option<u32>) -> f64 {
-        let mut header = arbitrary::header();
+        let mut header = Header { parallel: None, ..arbitrary::header() };
         header.hosts.iter_mut().for_each(|(_, host)| (host.cores, host.speed) = (0, 1.0));
         let mut run = MeasuredBound::new(&Arc::new(header));
         let (host, slot, attempt) = (HostId(1), SlotId(0), Attempt(0));

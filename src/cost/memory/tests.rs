@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::testkit::sample;
 use super::*;
-use crate::base::{Random, Span};
+use crate::base::Random;
 
 const X86: &str = "x86_64-linux";
 

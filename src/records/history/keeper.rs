@@ -3,7 +3,7 @@
 //! The scheduler's loop only hands rows over. They are written in batches, each in one transaction, and all
 //! of them by the end of the run, however it ends. What cannot be written is said once and stops nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,14 +37,16 @@ impl Keeper {
         Keeper { fold: None, rows: None, thread: None, trouble: Arc::default() }
     }
 
-    /// Keeps the builds of `fold`'s run in `history`, and passes them on to `nom` if that is there.
-    pub fn begin(history: History, fold: Fold, nom: Option<NomFile>) -> Keeper {
+    /// Keeps the builds of `fold`'s run in `history`, and passes them on to `nom`, as far as these are there.
+    pub fn begin(history: Option<History>, fold: Fold, nom: Option<NomFile>) -> Keeper {
+        if history.is_none() && nom.is_none() {
+            return Keeper::off();
+        }
         let (send, receive) = unbounded();
         let trouble: Arc<Mutex<Option<String>>> = Arc::default();
         let mut writer = Writer {
-            identity: identity(history.path()),
-            path: history.path().to_owned(),
-            history: Some(history),
+            identity: history.as_ref().and_then(|history| identity(history.path())),
+            history,
             nom,
             waiting: Vec::new(),
             trouble: Arc::clone(&trouble),
@@ -109,7 +111,6 @@ fn say(trouble: &Mutex<Option<String>>, text: String) {
 struct Writer {
     /// `None` once it cannot be written.
     history: Option<History>,
-    path: PathBuf,
     /// The file that was opened.
     identity: Option<(u64, u64)>,
     nom: Option<NomFile>,
@@ -148,38 +149,36 @@ impl Writer {
             return;
         }
         let Some(history) = &mut self.history else { return self.waiting.clear() };
+        let path = history.path().to_owned();
         let error = match history.add(&self.waiting) {
             Ok(_) => return self.waiting.clear(),
             Err(error) => error,
         };
         match error.trouble() {
             Some(Trouble::Locked) if !last && self.waiting.len() < MOST_WAITING => {}
-            Some(Trouble::Damaged) => self.begin_anew(&error),
+            Some(Trouble::Damaged) => self.begin_anew(&path, &error),
             _ => self.give_up(&error),
         }
     }
 
-    fn begin_anew(&mut self, error: &HistoryError) {
+    fn begin_anew(&mut self, path: &Path, error: &HistoryError) {
         self.history = None;
-        let fresh = |path: &Path| {
+        let fresh = || -> Result<_, HistoryError> {
             let kept = set_aside(path, self.identity)?;
             let mut history = History::open(path)?;
             history.add(&self.waiting)?;
             Ok((kept, history))
         };
-        match fresh(&self.path) {
+        match fresh() {
             Ok((kept, history)) => {
                 let kept =
                     kept.map_or_else(String::new, |kept| format!("; it is kept as {}", kept.display()));
                 say(&self.trouble, format!("the history begins anew: {error}{kept}"));
-                self.identity = identity(&self.path);
+                self.identity = identity(path);
                 self.history = Some(history);
                 self.waiting.clear();
             }
-            Err(next) => {
-                let next: HistoryError = next;
-                self.give_up(&next);
-            }
+            Err(next) => self.give_up(&next),
         }
     }
 

@@ -4,7 +4,9 @@ use rusqlite::types::Value;
 use rusqlite::{Row as SqlRow, Statement, TransactionBehavior, params_from_iter};
 
 use super::row::word;
-use super::{Build, Ended, History, HistoryError, MOST_LEARNED, Transfer, int, outcome_word};
+use super::{
+    Build, Ended, History, HistoryError, MOST_LEARNED, MOST_OF_EACH, MOST_READ, Transfer, int, outcome_word,
+};
 use crate::base::Span;
 use crate::cost::{LinkSample, Links, Memory, OutputClass, Sample};
 
@@ -92,8 +94,15 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub fn memory(&self, mut memory: Memory, before: Option<u64>) -> Result<Memory, HistoryError> {
+        let newest = format!(
+            "SELECT * FROM builds WHERE outcome = ? AND stopped < ? ORDER BY stopped DESC, id DESC LIMIT {MOST_READ}"
+        );
+        let of_each = format!(
+            "SELECT *, row_number() OVER (PARTITION BY pname, class, system ORDER BY stopped DESC, id DESC) AS place
+             FROM ({newest})"
+        );
         let sql = format!(
-            "SELECT {COLUMNS} FROM (SELECT * FROM builds WHERE outcome = ? AND stopped < ?
+            "SELECT {COLUMNS} FROM (SELECT * FROM ({of_each}) WHERE place <= {MOST_OF_EACH}
              ORDER BY stopped DESC, id DESC LIMIT {MOST_LEARNED}) ORDER BY stopped, id"
         );
         let values = [Value::from(outcome_word(Ended::Built)), Value::from(before.map_or(i64::MAX, int))];

@@ -63,14 +63,16 @@ fn long_names_and_numbers_beyond_measure_are_bounded() {
 fn only_the_newest_transfers_of_each_host_are_kept() {
     let (_temp, path) = place();
     let mut history = History::open(&path).unwrap();
-    let rows: Vec<Row> = (0..700).map(|n| transfer(["a", "b"][n % 2], 1000, n as u64)).collect();
+    let rows: Vec<Row> = (0..700).map(|n| transfer(["a", "b"][n % 2], 1 << 21, n as u64)).collect();
+    history.add(&[transfer("a", 1000, 0)]).unwrap();
     for rows in rows.chunks(50) {
         history.add(rows).unwrap();
     }
     let mut kept = Vec::new();
     history.transfers(&Filter::default(), |transfer| kept.push(transfer)).unwrap();
-    assert_eq!(kept.len(), 600);
-    assert_eq!(kept.iter().map(|transfer| transfer.at).min(), Some(100));
+    assert_eq!(kept.len(), 301);
+    let large = kept.iter().filter(|transfer| transfer.sample.bytes > 1000);
+    assert_eq!(large.map(|transfer| transfer.at).min(), Some(400));
     assert!(history.links(None).unwrap().of("a").is_some());
     assert!(history.links(Some(0)).unwrap().of("a").is_none());
 }
@@ -253,4 +255,17 @@ fn packages_and_builds_are_found_and_forgotten_by_name_host_and_time() {
     assert_eq!(history.forget(&ruby).unwrap(), Removed { builds: 1, transfers: 1 });
     assert_eq!(history.forget(&filter("gc?", "", None)).unwrap(), Removed { builds: 1, transfers: 0 });
     assert_eq!(all(&history), []);
+}
+
+#[test]
+fn of_a_package_that_is_built_all_the_time_the_newest_builds_count() {
+    let (_temp, path) = place();
+    let mut history = History::open(&path).unwrap();
+    let rows: Vec<Row> = (0..100).map(|n| row("hello", if n < 80 { 1 } else { 500 }, n)).collect();
+    history.add(&rows).unwrap();
+    history.add(&[row("zlib", 3, 0)]).unwrap();
+    let memory = memory(&history, None);
+    let took = seconds(&memory, "hello-1.0");
+    assert!((200.0..2000.0).contains(&took), "{took}");
+    assert!((1.0..20.0).contains(&seconds(&memory, "zlib-1.0")), "what is built rarely is not crowded out");
 }

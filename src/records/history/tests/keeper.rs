@@ -7,7 +7,7 @@ use super::*;
 use crate::base::Time;
 
 fn keeper(path: &Path, nom: Option<NomFile>) -> Keeper {
-    Keeper::begin(History::open(path).unwrap(), Fold::new(&header(), "run".into()), nom)
+    Keeper::begin(Some(History::open(path).unwrap()), Fold::new(&header(), "run".into()), nom)
 }
 
 /// Builds the first job `n` times, a second apart.
@@ -104,4 +104,9 @@ fn builds_are_passed_on_to_nom() {
     assert_eq!(keeper.finish(), None);
     let expected = "hostname,derivation name,utc time,build seconds\r\n,zlib,2023-11-14 22:13:20,4\r\n";
     assert_eq!(fs::read_to_string(&reports).unwrap(), expected);
+    // Also where there is no history.
+    let mut alone = Keeper::begin(None, Fold::new(&header(), "run".into()), NomFile::at(&reports));
+    builds(&mut alone, 2);
+    assert_eq!(alone.finish(), None);
+    assert_eq!(fs::read_to_string(&reports).unwrap().lines().count(), 3);
 }
