@@ -167,7 +167,7 @@ impl World {
         for run in 0..runs {
             let (estimates, speeds) = (memory.estimates(&self.input.told), self.speeds(&memory, configured));
             let (_, samples) = self.run(estimates, &speeds, &self.truth(run), run * DAY)?;
-            samples.iter().for_each(|sample| memory.learn(sample));
+            memory.learn_all(&samples);
         }
         Ok(memory)
     }

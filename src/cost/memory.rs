@@ -26,8 +26,9 @@ use super::spread::Spread;
 use crate::base::{Span, Table};
 use crate::graph::{Job, JobId, Workload};
 
-/// Levels are solved for again after this part more samples.
-const SOLVE_AFTER: u64 = 16;
+/// Levels are solved for again after this part of all samples more: often enough to follow, and seldom enough
+/// that a long history is read in no time.
+const SOLVE_AFTER: u64 = 8;
 
 /// What an estimate is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +167,13 @@ impl Memory {
         } else {
             self.count_again(sample.class, &sample.pname);
         }
+    }
+
+    /// Takes in many builds, in the order of time. What they say of hosts counts in full then, while
+    /// [`Memory::learn`] alone comes to that only now and again.
+    pub fn learn_all<'a>(&mut self, samples: impl IntoIterator<Item = &'a Sample>) {
+        samples.into_iter().for_each(|sample| self.learn(sample));
+        self.solve();
     }
 
     /// What a job costs on a host of speed 1, with one core.

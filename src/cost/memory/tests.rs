@@ -14,7 +14,7 @@ fn about(name: &str) -> About<'_> {
 
 fn learned(samples: &[Sample]) -> Memory {
     let mut memory = Memory::new(CostParams::default());
-    samples.iter().for_each(|sample| memory.learn(sample));
+    memory.learn_all(samples);
     memory
 }
 
