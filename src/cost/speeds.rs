@@ -8,10 +8,14 @@
 //! This is for one run and exact in any order, as a scheduler needs it. What holds between runs is in
 //! `levels`.
 
-use super::ratio::{SPREAD_OF_HOSTS, log_ratio, tells};
+use super::ratio::{log_ratio, tells};
 use crate::base::{Span, Table};
 use crate::fleet::HostId;
 
+/// What history knows of a host, or else its configuration, is off by a factor of e^0.45, about 1.6, in one
+/// run: less than between runs, as history has taken its part out. Chosen among 0.45 and 0.7 by
+/// `scripts/bench-sched` on all its graphs.
+const SPREAD_WITHIN: f64 = 0.45;
 /// Log ratios are summed as integers of this fraction of a unit: exact in any order.
 const UNIT: f64 = 65_536.0;
 /// One measurement says at most a factor of e³ either way: within a run there are few.
@@ -66,7 +70,7 @@ impl Speeds {
         let noise = self.noise();
         let weight = |seen: &Seen| {
             let count = seen.count as f64;
-            count / (count + noise / (SPREAD_OF_HOSTS * SPREAD_OF_HOSTS))
+            count / (count + noise / (SPREAD_WITHIN * SPREAD_WITHIN))
         };
         let (sum, weights) = measured().fold((0.0, 0.0), |(sum, weights), seen| {
             (sum + weight(seen) * seen.mean(), weights + weight(seen))

@@ -44,6 +44,13 @@ impl Policy {
             set: |policy, value| policy.steal_margin = value.number(),
         },
         Parameter {
+            name: "copy_margin",
+            domain: Domain::NumberOrOff { low: 1.0, high: 100.0 },
+            tried: &[Value::OFF, N(1.0), N(1.25), N(1.5), N(2.0)],
+            get: |policy| or_off(policy.copy_margin),
+            set: |policy, value| policy.copy_margin = value.number(),
+        },
+        Parameter {
             name: "prefetch",
             domain: Domain::Count { low: 0, high: 100 },
             tried: &[N(0.0), N(1.0), N(2.0), N(4.0)],

@@ -38,7 +38,8 @@ pub struct Policy {
     /// its work; `None` lets it wait.
     pub idle_margin: Option<f64>,
     /// An idle faster host builds what a slower one is not done with, too, if all of it takes less than the
-    /// rest of it there, divided by this; `None` has nothing built twice.
+    /// rest of it there, divided by this; `None` has nothing built twice, as in logs that do not say.
+    #[serde(default)]
     pub copy_margin: Option<f64>,
     /// Learn how fast hosts really are from what they build.
     pub learn_speeds: bool,
