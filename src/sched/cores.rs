@@ -143,7 +143,7 @@ impl Scheduler {
 
     /// Whether it makes a difference how many cores a job has on a host.
     pub(super) fn is_spread(&self, job: JobId, host: HostId) -> bool {
-        self.hosts.spec[host].cores > 0 && self.parallel[job] > 0.0
+        self.parallel[job] > 0.0 && self.hosts.spec[host].cores > 0
     }
 
     /// The part of its one-core time that a job takes with so many cores.

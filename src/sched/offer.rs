@@ -52,6 +52,12 @@ impl Scheduler {
             if only.is_some_and(|only| only != host) || spared && avoid(host) {
                 continue;
             }
+            if early
+                && second
+                    .is_some_and(|s| s.key() <= (self.soonest(at, transfer, least, host), transfer, host))
+            {
+                continue;
+            }
             let Some(mut offer) = self.offer_with(at, job, host, transfer, Some(least)) else { continue };
             match self.score(job, &offer) {
                 Some(score) => offer.score = score,
@@ -107,6 +113,13 @@ impl Scheduler {
         self.order_hosts(job);
         let prospects = self.lacks.order(job).unwrap_or_default();
         prospects.iter().any(|p| p.transfer == Span::ZERO && !self.forecasts.of(p.host).free.is_empty())
+    }
+
+    /// What a finish cannot be before: as if the job had all cores of the host.
+    fn soonest(&self, at: Time, transfer: Span, least: Span, host: HostId) -> Time {
+        let counted = self.counted(transfer);
+        let available = self.forecasts.of(host).available(at).unwrap_or(at);
+        available.max(at + counted) + least.saturating_sub(counted)
     }
 
     /// What a job would meet on a host; `None` while the host is away or kept for another job.
