@@ -141,11 +141,16 @@ impl Scheduler {
         Span((work.0 as f64 * pace * self.amdahl(job, host, cores)) as u64)
     }
 
+    /// Whether it makes a difference how many cores a job has on a host.
+    pub(super) fn is_spread(&self, job: JobId, host: HostId) -> bool {
+        self.parallel[job] > 0.0 && self.hosts.spec[host].cores > 0
+    }
+
     /// The part of its one-core time that a job takes with so many cores.
     pub(super) fn amdahl(&self, job: JobId, host: HostId, cores: u32) -> f64 {
         let all = self.hosts.spec[host].cores;
         let parallel = self.parallel[job];
-        if all == 0 || parallel <= 0.0 {
+        if !self.is_spread(job, host) {
             return 1.0;
         }
         let cores = if cores == 0 { all } else { cores.min(all) };

@@ -27,6 +27,8 @@ struct Row {
     transfer: Box<[Span]>,
     /// Its hosts, best first; empty if that has to be worked out.
     order: Vec<Prospect>,
+    /// Some transfer times in `order` are no longer known.
+    patchy: bool,
     /// The estimates that `order` rests on.
     epoch: u32,
 }
@@ -69,21 +71,35 @@ impl Lacks {
         if self.rows[job].is_none() {
             self.known.push(job);
         }
-        let empty = || Row { transfer: vec![UNKNOWN; self.hosts].into(), order: Vec::new(), epoch: 0 };
+        let empty =
+            || Row { transfer: vec![UNKNOWN; self.hosts].into(), order: Vec::new(), patchy: false, epoch: 0 };
         self.rows[job].get_or_insert_with(|| Box::new(empty())).transfer[host.index()] = span;
     }
 
     /// A job's hosts, best first, as far as they are known to be so.
     pub fn order(&self, job: JobId) -> Option<&[Prospect]> {
         let row = self.rows[job].as_ref()?;
-        (row.epoch == self.epoch && !row.order.is_empty()).then_some(&row.order)
+        (row.epoch == self.epoch && !row.patchy && !row.order.is_empty()).then_some(&row.order)
+    }
+
+    /// Takes the list of a job's hosts, to be given back by [`Lacks::set_order`]; empty where nothing of it
+    /// is true any more. What it says of hosts whose transfer time is unknown is out of date.
+    pub fn take_order(&mut self, job: JobId) -> Vec<Prospect> {
+        let Some(row) = &mut self.rows[job] else { return Vec::new() };
+        let mut order = std::mem::take(&mut row.order);
+        if row.epoch != self.epoch {
+            order.clear();
+        }
+        order
     }
 
     /// Keeps a job's hosts, whose transfer times were all set.
     pub fn set_order(&mut self, job: JobId, mut order: Vec<Prospect>) {
-        order.sort_unstable();
+        // The one that is quick where most is in order already.
+        order.sort();
         if let Some(row) = &mut self.rows[job] {
             row.order = order;
+            row.patchy = false;
             row.epoch = self.epoch;
         }
     }
@@ -98,7 +114,7 @@ impl Lacks {
         for &job in &self.readers[path] {
             if let Some(row) = &mut self.rows[job] {
                 row.transfer[host.index()] = UNKNOWN;
-                row.order.clear();
+                row.patchy = true;
             }
         }
     }
@@ -108,7 +124,7 @@ impl Lacks {
         for &job in &self.known {
             if let Some(row) = &mut self.rows[job] {
                 row.transfer[host.index()] = UNKNOWN;
-                row.order.clear();
+                row.patchy = true;
             }
         }
     }

@@ -52,7 +52,13 @@ impl Scheduler {
             if only.is_some_and(|only| only != host) || spared && avoid(host) {
                 continue;
             }
-            let Some(mut offer) = self.offer_with(at, job, host, transfer) else { continue };
+            if early
+                && second
+                    .is_some_and(|s| s.key() <= (self.soonest(at, transfer, least, host), transfer, host))
+            {
+                continue;
+            }
+            let Some(mut offer) = self.offer_with(at, job, host, transfer, Some(least)) else { continue };
             match self.score(job, &offer) {
                 Some(score) => offer.score = score,
                 None => continue,
@@ -75,32 +81,72 @@ impl Scheduler {
         if self.lacks.order(job).is_some() {
             return;
         }
-        let hosts = self.eligible[job].clone();
-        let mut order = Vec::with_capacity(hosts.len());
-        for &host in hosts.iter() {
-            let transfer = self.transfer(host, job);
-            let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
-            // With all of its cores, as nothing is sooner.
-            let all = self.hosts.spec[host].cores;
-            order.push(Prospect { least: counted + self.work_time(job, host, all), transfer, host });
+        let mut order = self.lacks.take_order(job);
+        if order.is_empty() {
+            let hosts = self.eligible[job].clone();
+            order.extend(hosts.iter().map(|&host| self.prospect(job, host)));
+        } else {
+            for prospect in &mut order {
+                if self.lacks.get(prospect.host, job).is_none() {
+                    *prospect = self.prospect(job, prospect.host);
+                }
+            }
         }
         self.lacks.set_order(job, order);
+    }
+
+    fn prospect(&mut self, job: JobId, host: HostId) -> Prospect {
+        let transfer = self.transfer(host, job);
+        // With all of its cores, as nothing is sooner.
+        let all = self.hosts.spec[host].cores;
+        Prospect { least: self.counted(transfer) + self.work_time(job, host, all), transfer, host }
+    }
+
+    /// What counts of a transfer.
+    fn counted(&self, transfer: Span) -> Span {
+        if self.policy.transfer_term { transfer } else { Span::ZERO }
+    }
+
+    /// Whether a host with a free slot has all that the job reads. Where not, it is not worth asking for
+    /// offers if nothing else would be taken.
+    pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
+        self.order_hosts(job);
+        let prospects = self.lacks.order(job).unwrap_or_default();
+        prospects.iter().any(|p| p.transfer == Span::ZERO && !self.forecasts.of(p.host).free.is_empty())
+    }
+
+    /// What a finish cannot be before: as if the job had all cores of the host.
+    fn soonest(&self, at: Time, transfer: Span, least: Span, host: HostId) -> Time {
+        let counted = self.counted(transfer);
+        let available = self.forecasts.of(host).available(at).unwrap_or(at);
+        available.max(at + counted) + least.saturating_sub(counted)
     }
 
     /// What a job would meet on a host; `None` while the host is away or kept for another job.
     pub(super) fn offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
         let transfer = self.transfer(host, job);
-        self.offer_with(at, job, host, transfer)
+        self.offer_with(at, job, host, transfer, None)
     }
 
-    fn offer_with(&self, at: Time, job: JobId, host: HostId, transfer: Span) -> Option<Offer> {
+    /// `least` is what [`Prospect`] says, where that is known.
+    fn offer_with(
+        &self,
+        at: Time,
+        job: JobId,
+        host: HostId,
+        transfer: Span,
+        least: Option<Span>,
+    ) -> Option<Offer> {
         let outlook = self.forecasts.of(host);
         let available = outlook.available(at)?;
         let free = !outlook.free.is_empty();
         let cores = self.cores_for(job, host);
-        let work = self.work_time(job, host, cores);
         // Inputs travel while the slot is still busy.
-        let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
+        let counted = self.counted(transfer);
+        let work = match least {
+            Some(least) if !self.is_spread(job, host) => least.saturating_sub(counted),
+            _ => self.work_time(job, host, cores),
+        };
         let finish = available.max(at + counted) + work;
         if let Some(kept) = self.reserved.get(host).copied().flatten()
             && kept.job != job

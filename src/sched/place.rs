@@ -117,7 +117,7 @@ impl Scheduler {
                 if *free == 0 {
                     break;
                 }
-                if self.is_held_back(job) {
+                if self.is_held_back(job) || !self.is_free_beside_inputs(job) {
                     continue;
                 }
                 let Some(offer) = self.best_offer(at, job) else { continue };

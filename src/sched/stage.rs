@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use crate::base::{Id, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Origin, PathId};
-use crate::run::{Order, Source};
+use crate::run::{Order, SlotId, Source};
 
 use super::Scheduler;
-use super::state::JobState;
 
 /// How often bringing a result home may fail. It may be all there is to show for hours of building, and
 /// with a wait that doubles each time these tries take a quarter of a minute.
@@ -17,13 +16,10 @@ const HOME_TRIES: u32 = 5;
 impl Scheduler {
     /// Sends each job that has a slot what it lacks there; builds it once it lacks nothing.
     pub(super) fn stage_seated(&mut self, out: &mut Vec<Order>) {
-        let staging: Vec<(HostId, JobId)> = self
-            .jobs
-            .seated()
-            .filter(|&(_, _, job)| matches!(self.jobs.state(job), JobState::Staging(_)))
-            .map(|(host, _, job)| (host, job))
-            .collect();
-        for (host, job) in staging {
+        let seat = |job| self.jobs.state(job).seat().map(|seat| (seat.host, seat.slot, job));
+        let mut staging: Vec<(HostId, SlotId, JobId)> = self.jobs.staging().filter_map(seat).collect();
+        staging.sort_unstable();
+        for (host, _, job) in staging {
             self.stage_or_unseat(host, job, out);
         }
     }

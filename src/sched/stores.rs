@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Id, Span, Table};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::{Origin, PathId, Workload};
 use crate::run::{Made, Source, TransferId};
 
@@ -38,6 +38,10 @@ pub(super) struct Stores {
     size: Table<PathId, u64>,
     refs: Table<PathId, Vec<PathId>>,
     substitutable: Table<PathId, bool>,
+    /// The paths that [`Stores::transfer_time`] has met, by its last call that did, and room for a list of them.
+    met: Table<PathId, u64>,
+    calls: u64,
+    lacking: Vec<PathId>,
 }
 
 impl Stores {
@@ -55,6 +59,9 @@ impl Stores {
             size: work.paths.rows().iter().map(|p| p.size).collect(),
             refs: work.paths.rows().iter().map(|p| p.refs.clone()).collect(),
             substitutable: work.paths.rows().iter().map(|p| p.origin == Origin::Substituter).collect(),
+            met: Table::filled(work.paths.len(), 0),
+            calls: 0,
+            lacking: Vec::new(),
         };
         stores.reachable[HostId::HOME] = true;
         for (path, spec) in work.paths.iter() {
@@ -154,19 +161,37 @@ impl Stores {
     /// How long until those of `inputs` that the host lacks would be there with their closures,
     /// estimated: what is on its way already counts half.
     pub fn transfer_time(
-        &self,
+        &mut self,
         hosts: &Table<HostId, Host>,
         to: HostId,
         inputs: &[PathId],
         overhead: Span,
     ) -> Span {
-        let mut lacking: Vec<PathId> = inputs.iter().copied().filter(|&p| !self.holds(to, p)).collect();
-        if lacking.is_empty() {
-            return Span::ZERO;
-        }
+        let mut lacking = std::mem::take(&mut self.lacking);
+        lacking.clear();
+        lacking.extend(inputs.iter().copied().filter(|&p| !self.holds(to, p)));
+        self.calls += 1;
+        lacking.iter().for_each(|&path| self.met[path] = self.calls);
+        let time = if lacking.is_empty() {
+            Span::ZERO
+        } else {
+            self.transfer_time_of(hosts, to, &mut lacking, overhead)
+        };
+        self.lacking = lacking;
+        time
+    }
+
+    /// The same for what the host lacks, all of which this call has met. The list is filled with what that
+    /// refers to.
+    fn transfer_time_of(
+        &mut self,
+        hosts: &Table<HostId, Host>,
+        to: HostId,
+        lacking: &mut Vec<PathId>,
+        overhead: Span,
+    ) -> Span {
         let arriving = &self.arriving[to];
         let (mut bytes_in, mut from) = (0u64, Vec::<(HostId, u64)>::new());
-        // Few paths have references that are not inputs too, so looking through a list is quickest.
         let mut seen = 0;
         while let Some(&path) = lacking.get(seen) {
             seen += 1;
@@ -180,7 +205,8 @@ impl Stores {
                 }
             }
             for &p in &self.refs[path] {
-                if !self.holds(to, p) && !lacking.contains(&p) {
+                if self.met[p] != self.calls && !self.holds(to, p) {
+                    self.met[p] = self.calls;
                     lacking.push(p);
                 }
             }
@@ -193,22 +219,28 @@ impl Stores {
     /// The cheapest place to get a path to `to` from: this machine, then of some reachable holders the one
     /// with the fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
-        // A link that costs nothing has bandwidth 0.
-        let cost = |h: HostId| {
-            let link = hosts[h].link;
-            (link.bandwidth != 0, std::cmp::Reverse(link.bandwidth), link.latency, h)
-        };
-        let others = || self.holders[path].iter().copied().filter(|&h| h != to && self.reachable[h]);
-        let holder = match others().next() {
-            Some(HostId::HOME) => Some(HostId::HOME),
-            _ => others().take(ENOUGH).min_by_key(|&h| cost(h)),
-        };
-        match holder {
+        match self.best_holder(hosts, to, path) {
             Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
             Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
             _ if self.substitutable[path] => Some(Source::Substituter),
             other => other.map(Source::Host),
         }
+    }
+
+    /// This machine, or the holder with the fastest link, of equal ones the first.
+    fn best_holder(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<HostId> {
+        let others = self.holders[path].iter().copied().filter(|&h| h != to && self.reachable[h]);
+        let mut best: Option<(HostId, LinkSpeed)> = None;
+        for host in others.take(ENOUGH) {
+            if host == HostId::HOME {
+                return Some(host);
+            }
+            let link = hosts[host].link;
+            if best.is_none_or(|(_, known)| is_faster(link, known)) {
+                best = Some((host, link));
+            }
+        }
+        best.map(|(host, _)| host)
     }
 
     /// Begins a transfer.
@@ -246,5 +278,15 @@ impl Stores {
         for id in ids {
             self.end(id);
         }
+    }
+}
+
+/// Whether a link is faster than another one. One that costs nothing has bandwidth 0.
+fn is_faster(link: LinkSpeed, known: LinkSpeed) -> bool {
+    match (link.bandwidth, known.bandwidth) {
+        (one, other) if one == other => link.latency < known.latency,
+        (0, _) => true,
+        (_, 0) => false,
+        (one, other) => one > other,
     }
 }
