@@ -17,7 +17,7 @@ pub(super) const SHORTEST: Span = Span::from_millis(1);
 const TELLING: Span = Span::from_millis(200);
 
 /// What starting processes takes on any host, in seconds.
-const START: f64 = 0.5;
+const START: f64 = 0.35;
 
 /// How much a build that took `seconds` says about its host, from 0 to 1: of a short one, much is the start
 /// of processes and round trips, which is the same everywhere.
