@@ -23,9 +23,9 @@ mod tests;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
 pub use aside::{Healed, heal};
 pub use error::{HistoryError, Trouble};
@@ -42,6 +42,8 @@ use schema::{Schema, migrate};
 const FILE: &str = "history.sqlite";
 /// How long another process may keep the file locked. Nobody who follows the rules does so for long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long until it is tried again where SQLite does not wait by itself.
+const AGAIN: Duration = Duration::from_millis(10);
 /// Builds that are kept; beyond, the oldest go. About 300 MB.
 const MOST_BUILDS: i64 = 1_000_000;
 /// Builds that are looked through for those that estimates are made from, the newest of all.
@@ -100,7 +102,7 @@ impl History {
             db.pragma_update(None, "synchronous", "NORMAL")?;
             migrate(db)
         };
-        match prepare(&mut db).map_err(&failed)? {
+        match patiently(|| prepare(&mut db)).map_err(&failed)? {
             Schema::Current => Ok(History { path: path.to_owned(), db }),
             Schema::Foreign => Err(HistoryError::Foreign { path: path.to_owned() }),
             Schema::Newer(found) => {
@@ -138,6 +140,23 @@ impl History {
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> HistoryError + '_ {
         HistoryError::sqlite(&self.path)
+    }
+}
+
+/// Tries again for as long as another process may be in the way. SQLite waits by itself, but not where two
+/// connections change the journal's mode at once: there it says at once that the file is locked.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let begin = Instant::now();
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begin.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(AGAIN);
+            }
+            done => return done,
+        }
     }
 }
 
