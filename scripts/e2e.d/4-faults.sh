@@ -165,6 +165,26 @@ check_daemon_that_hangs_in_a_transfer() {
     expect err 'builder6 is back'
 }
 
+# What hangs on a slow host is built on a faster one as soon as there is one, and ended where it hangs.
+check_copy_of_a_late_build() {
+    local pid
+    machines mixed builder1 builder6
+    lab kill builder6
+    "$E2E_BINARY" build -f "$repo/fixtures/e2e.nix" -A straggler --argstr salt "$salt" --no-history --no-nom \
+        --builders "@$work/mixed" --not-on local --speed builder6=8 >out 2>err &
+    pid=$!
+    wait_until 30 runs_on builder1 'sleep 97.531'
+    lab start builder6
+    status=0
+    wait "$pid" || status=$?
+    cat err
+    expect_status 0
+    closure_is_valid result
+    expect err 'built e2e-straggler on builder6'
+    expect err '^1 built in'
+    wait_until 10 runs_nowhere 'sleep 97.531'
+}
+
 check_host_comes_back() {
     bounce() { lab kill builder6; lab start builder6; }
     during bounce
