@@ -1,4 +1,4 @@
-//! A second copy of what is built on a slow host, for when that is all that a run waits for.
+//! A second copy of what is built on a slow host, on a faster one that has nothing else to do.
 //!
 //! A build that takes longer than estimated may keep a whole run waiting while faster hosts have nothing to
 //! do. One of those then builds it, too, from the beginning, if all of it is likely to be done sooner there
