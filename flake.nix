@@ -35,7 +35,7 @@
             done
             installShellCompletion drvdispatch.{bash,fish,zsh}
             $out/bin/drvdispatch man > drvdispatch.1
-            for command in build plan hosts; do
+            for command in build plan explain replay split tune hosts history completions; do
               $out/bin/drvdispatch man $command > drvdispatch-$command.1
             done
             $out/bin/drvdispatch man hosts check > drvdispatch-hosts-check.1

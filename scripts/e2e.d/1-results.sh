@@ -68,6 +68,24 @@ assert result["stopTime"] >= result["startTime"] > 1_700_000_000, result
 END
 }
 
+# Whatever the builder's Nix says of times (2.34 says nothing), and with the paths behind it, as Nix has it.
+check_json_of_each_suite() {
+    local host
+    for host in builder1 builder2; do
+        machines single "$host"
+        salt+=-$host
+        with_builders single build one --not-on local --no-link --json --print-out-paths
+        expect_status 0
+        python3 - <<'END'
+import json
+text, path = open("out").read().splitlines()
+(result,) = json.loads(text)
+assert result["outputs"] == {"out": path}, (result, path)
+assert result["stopTime"] >= result["startTime"] > 1_700_000_000, result
+END
+    done
+}
+
 check_links() {
     local drv
     drv=$(drv_of parts)

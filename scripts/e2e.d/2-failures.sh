@@ -19,6 +19,25 @@ check_failed_build() {
     expect log '^no rule to make target$'
 }
 
+# -K, and where to look then.
+check_keep_failed() {
+    local dir host
+    for host in builder1 local; do
+        machines single builder1
+        salt+=-$host
+        with_builders single build failing --on "$host" -K
+        expect_status 100
+        expect err "^  Its build directory is kept on $host: /"
+        dir=$(sed -n "s/^  Its build directory is kept on $host: //p" err)
+        if [[ $host == local ]]; then
+            [[ -d $dir ]] || fail "$dir is not there"
+            rm -rf --one-file-system "$dir"
+        else
+            on_host "$host" test -d "$dir" || fail "$dir is not there"
+        fi
+    done
+}
+
 check_failure_stops_the_rest() {
     build needs-failing
     expect_status 100
@@ -105,6 +124,23 @@ check_nobody_can_build_it() {
     expect err 'builder2.*quantum|quantum.*builder2'
     expect_not err 'building '
     [[ ! -e $(nix-store -q --outputs "$(drv_of one)") ]] || fail "something was built before the error"
+}
+
+# As `timeout` and service managers do, to the one process only. Nix would go on for ever.
+check_terminated_while_evaluating() {
+    local pid code=0
+    echo 'builtins.length (builtins.genericClosure {
+        startSet = [ { key = 0; } ];
+        operator = x: [ { key = builtins.seq (builtins.foldl'"'"' builtins.add 0 (builtins.genList (n: n) 9999)) (x.key + 1); } ];
+    })' >endless.nix
+    "$E2E_BINARY" build -f endless.nix --local-only >out 2>err &
+    pid=$!
+    wait_until 20 pgrep -P "$pid" -f 'nix .*endless.nix'
+    kill -TERM "$pid"
+    wait "$pid" || code=$?
+    cat err
+    [[ $code == 130 ]] || fail "exit code $code instead of 130"
+    wait_until 5 eval '! pgrep -f "[n]ix .*--file endless.nix"'
 }
 
 # On a terminal, as a user would.

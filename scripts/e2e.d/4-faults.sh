@@ -75,11 +75,28 @@ check_hosts_check_judges_each() {
     [[ $(wc -l <out) == 5 ]] || fail "that is not a line for each of five hosts"
 }
 
+# What a remedy names is what does not work: with the user and the port of the machines file.
+check_remedies_name_user_and_port() {
+    machines other builder6
+    sed 's|ssh-ng://root@builder6|ssh-ng://nobody@builder6|' other >strange
+    sed 's|ssh-ng://root@builder6|ssh-ng://root@builder6:2222|' other >>strange
+    run hosts check --builders "@$work/strange" --not-on local
+    lab kill builder6 # or its sshd holds the failed logins against this machine
+    lab start builder6
+    expect_status 1
+    expect out 'ssh -o BatchMode=yes nobody@builder6 true'
+    expect out '`ssh -p 2222 root@builder6` works'
+}
+
 check_no_host_left() {
     machines bad builder5
     with_builders bad build one --not-on local
     expect_status 1
     expect err 'install Nix'
+    with_builders bad build wide --not-on local
+    expect_status 1
+    expect err '^error: 18 derivations were given up \(.* and 15 more\), each for: no host'
+    [[ $(grep -c '^error' err) == 1 ]] || fail "that is more than one error"
 }
 
 # during ACTION…: builds while ACTION happens to builder6, in the middle of its builds.

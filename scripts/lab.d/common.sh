@@ -41,7 +41,9 @@ lock() {
 }
 
 is_up() { [[ -s $SPEC ]]; }
-need_up() { is_up || die "no lab is up; run: scripts/lab up 2"; }
+# The files of a lab are root's, and nobody else can tell whether it is up.
+may_look() { [[ ! -d $RUN || -x $RUN ]] || die "the lab is root's; ask as root"; }
+need_up() { may_look; is_up || die "no lab is up; run: scripts/lab up 2"; }
 
 hosts() { if is_up; then cut -d' ' -f1 "$SPEC"; fi; }
 builders() { hosts | grep -v '^home$' || true; }

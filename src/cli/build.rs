@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use crossbeam::channel::Receiver;
 
 use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
@@ -16,7 +15,7 @@ use super::policies::Decide;
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
-use crate::dispatch::{Crew, EXIT_INTERRUPTED, Limits, Means, listen};
+use crate::dispatch::{Children, Crew, EXIT_INTERRUPTED, Interrupts, Limits, Means, listen};
 use crate::drive::{Heard, drive};
 use crate::fleet::HostId;
 use crate::records::RunsDir;
@@ -28,10 +27,11 @@ use crate::sim::{DEFAULT, Rehearsal};
 
 /// Build derivations on several machines at once
 #[derive(Args, Debug, Clone)]
-#[command(after_help = "\
-Exit codes: 0 everything was built; 100 a build failed, 101 it timed out, 102 an output has another hash than
-promised, 104 it is not deterministic (or-combined under --keep-going); 1 anything else, such as an error in an
-argument or in the evaluation, or no host that can go on; 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 everything was built; 100 a build failed, 101 it timed out, 102 an output has \
+another hash than promised, 104 it is not deterministic (or-combined under --keep-going); 1 anything else, such as \
+an error in an argument or in the evaluation, or no host that can go on; 130 interrupted."
+)]
 pub struct BuildArgs {
     #[command(flatten)]
     what: What,
@@ -104,30 +104,31 @@ impl How {
 /// drvdispatch itself could not do its part. A failed build is no error but an exit code.
 pub fn run(args: &BuildArgs) -> Result<u8, CliError> {
     let runtime = prepare::runtime()?;
-    let interrupts = listen(runtime.handle(), || {
+    let children = Children::default();
+    let running = children.clone();
+    let interrupts = listen(runtime.handle(), move || {
         // A cursor that the live view hid must not stay hidden.
         let _ = console::Term::stderr().show_cursor();
+        running.end();
     })
     .map_err(CliError::io("listening for signals"))?;
-    let code = with_runtime(args, &runtime, interrupts.clone());
+    let code = with_runtime(args, &runtime, children, &interrupts);
     // Blocking helpers may hang in a connection attempt; nothing waits for them.
     runtime.shutdown_background();
-    match code {
-        // Nix, in the same process group, was ended by the same Ctrl-C.
-        Err(_) if interrupts.try_recv().is_ok() => Ok(EXIT_INTERRUPTED),
-        code => code,
-    }
+    code
 }
 
 fn with_runtime(
     args: &BuildArgs,
     runtime: &tokio::runtime::Runtime,
-    interrupts: Receiver<()>,
+    children: Children,
+    interrupts: &Interrupts,
 ) -> Result<u8, CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
     let config = args.decide.config()?;
     let mut setup = Setup::new(&args.place, &options, &mut say)?;
+    setup.nix = setup.nix.with_children(children);
     setup.ask_home()?;
     if args.how.dry_run {
         let prepared = prepare::load(&setup, &args.what, &mut say)?;
@@ -140,13 +141,10 @@ fn with_runtime(
     let learning = Learned::begin(&setup, &args.remember, &config.cost);
     let prepared = prepare::load(&setup, &args.what, &mut say)?;
     let learned = learning.finish(&mut setup, &mut say)?;
-    if !interrupts.is_empty() {
-        return Ok(EXIT_INTERRUPTED);
-    }
     let means = Means {
         nix: PathBuf::from("nix"),
         runtime: runtime.handle().clone(),
-        interrupts,
+        interrupts: interrupts.heed(),
         limits: args.how.limits(&setup),
         keep_failed: args.how.keep_failed || setup.config.keep_failed,
         imports: setup.imports.clone(),
@@ -210,10 +208,13 @@ fn dispatch(
     let interrupted = watcher.interrupted();
     drop(world);
     let (state, meter, bound) = watcher.finish(end);
-    logs.finish();
+    let elsewhere = logs.finish();
     outcome::print_summary(&state, meter, bound.bound(), args.how.quiet);
     let verdict = scheduler.verdict();
     outcome::print_endings(&verdict, &state, &setup.fleet.hosts[HostId::HOME].name, interrupted);
+    if let Some(dir) = elsewhere {
+        super::tell!("this machine's Nix takes no build logs from this user: they are in {}", dir.display());
+    }
     args.results.deliver(&mut prepared, &verdict, &header, &state)?;
     Ok(if interrupted { EXIT_INTERRUPTED } else { exit_code(&verdict) })
 }

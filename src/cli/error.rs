@@ -61,6 +61,9 @@ pub enum CliError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The user asked for an end.
+    #[error("interrupted")]
+    Interrupted,
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(String),

@@ -92,6 +92,7 @@ pub fn main() -> ExitCode {
     log_to_stderr(cli.verbose);
     match run(&cli.verb) {
         Ok(code) => ExitCode::from(code),
+        Err(CliError::Interrupted) => ExitCode::from(crate::dispatch::EXIT_INTERRUPTED),
         Err(error) => {
             tell!("error: {error}");
             ExitCode::FAILURE
@@ -158,7 +159,13 @@ fn log_to_stderr(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let level = ["warn", "drvdispatch=info", "drvdispatch=debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(crate::report::colors())
+        .with_target(false)
+        .without_time()
+        .init();
 }
 
 #[cfg(test)]

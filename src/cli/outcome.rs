@@ -67,6 +67,7 @@ impl Results {
             }
         }
         if self.json && !verdict.missing.is_empty() {
+            // An array with some of what was asked for would pass for the whole.
             return Ok(());
         }
         self.print(&roots, &build_results(&requested(&roots), state))
@@ -87,16 +88,16 @@ impl Results {
     }
 
     fn print(&self, roots: &[Root], results: &[crate::report::BuildResult]) -> Result<(), CliError> {
-        let text = if self.json {
-            let mut json = Vec::new();
-            write_json(results, &mut json).map_err(CliError::io("writing the results"))?;
-            String::from_utf8_lossy(&json).into_owned()
-        } else if self.print_out_paths {
-            roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| format!("{path}\n")).collect()
-        } else {
-            return Ok(());
-        };
-        super::put(&text, "the results")
+        let mut text = Vec::new();
+        if self.json {
+            write_json(results, &mut text).map_err(CliError::io("writing the results"))?;
+        }
+        // Beside the JSON, too, as Nix does.
+        if self.print_out_paths {
+            let paths = roots.iter().flat_map(|root| &root.outputs).map(|(_, path)| format!("{path}\n"));
+            text.extend(paths.flat_map(String::into_bytes));
+        }
+        super::put(&String::from_utf8_lossy(&text), "the results")
     }
 }
 
@@ -192,10 +193,11 @@ pub fn print_summary(state: &RunState, meter: LossMeter, bound: Span, quiet: boo
 /// What went wrong without a build having failed; failed builds were shown when they failed.
 pub fn print_endings(verdict: &Verdict, state: &RunState, home: &str, interrupted: bool) {
     let header = state.header();
+    let mut given_up: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (job, ending) in &verdict.endings {
         let name = &header.workload.jobs[*job].name;
         match ending {
-            Ending::GivenUp { cause } => super::tell!("error: {name} was given up: {cause}"),
+            Ending::GivenUp { cause } => given_up.entry(cause).or_default().push(name),
             // No single try of it was shown as a failure: each might have been its host's.
             Ending::Failed { message, .. } if !state.failures().iter().any(|f| f.job == *job) => {
                 super::tell!("error: {name} failed wherever it was tried: {message}");
@@ -204,6 +206,9 @@ pub fn print_endings(verdict: &Verdict, state: &RunState, home: &str, interrupte
             Ending::Failed { .. } => {}
         }
     }
+    for (cause, names) in given_up {
+        super::tell!("error: {}", given_up_line(&names, cause));
+    }
     if verdict.endings.is_empty() && !interrupted {
         for &path in &verdict.missing {
             super::tell!("error: {} did not reach {home}", header.workload.paths[path].path);
@@ -211,9 +216,37 @@ pub fn print_endings(verdict: &Verdict, state: &RunState, home: &str, interrupte
     }
 }
 
+/// Derivations given up for the same cause, in one line: a host that is gone takes many along.
+fn given_up_line(names: &[&str], cause: &str) -> String {
+    const NAMED: usize = 3;
+    match names {
+        [name] => format!("{name} was given up: {cause}"),
+        _ => {
+            let more = names.len().saturating_sub(NAMED);
+            let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{} were given up ({named}{rest}), each for: {cause}", plural(names.len(), "derivation"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_up_for_one_cause_takes_one_line() {
+        let cause = "no host is left";
+        assert_eq!(given_up_line(&["a"], cause), "a was given up: no host is left");
+        assert_eq!(
+            given_up_line(&["a", "b"], cause),
+            "2 derivations were given up (a, b), each for: no host is left"
+        );
+        assert_eq!(
+            given_up_line(&["a", "b", "c", "d", "e"], cause),
+            "5 derivations were given up (a, b, c and 2 more), each for: no host is left"
+        );
+    }
 
     #[test]
     fn only_an_older_result_is_replaced() {

@@ -211,16 +211,19 @@ fn gather(
     let means = Means {
         nix: PathBuf::from("nix"),
         runtime: runtime.handle().clone(),
-        interrupts,
+        interrupts: interrupts.heed(),
         limits: Limits::default(),
         keep_failed: false,
         imports: setup.imports.clone(),
     };
     let work = Arc::new(prepared.work.clone());
     let (world, _logs) = crew.into_world(work, eligible, Arc::new(setup.mux()?), means);
-    let facts = Heard::until_ready(world).facts().cloned().collect();
+    let facts: Vec<Event> = Heard::until_ready(world).facts().cloned().collect();
     runtime.shutdown_background();
-    Ok(facts)
+    match facts.contains(&Event::Interrupted) {
+        true => Err(CliError::Interrupted),
+        false => Ok(facts),
+    }
 }
 
 fn trouble(fact: &Event) -> Option<String> {

@@ -30,6 +30,21 @@ pub struct Setup {
     pub alone: Option<String>,
 }
 
+/// What to say of a machines file that is not there: nothing is meant to be in the default one, but whoever
+/// names another on the command line means it to be. One that a file names may be left out, as Nix does.
+fn missing_file(given: &str, file: &Path, warn: &mut dyn FnMut(&str)) -> Result<(), CliError> {
+    let named = given.split(['\n', ';']).filter_map(|entry| entry.trim().strip_prefix('@'));
+    if named.map(Path::new).any(|name| name == file) {
+        return Err(CliError::Usage(format!(
+            "--builders names the machines file '{}', but there is no such file; write @ and the path of one, or a \
+             list of builders as in nix.conf",
+            file.display()
+        )));
+    }
+    warn(&format!("warning: a machines file names another, '{}', but there is no such file", file.display()));
+    Ok(())
+}
+
 impl Setup {
     /// Asks Nix for its configuration and works out the fleet. Warnings go to `warn`.
     ///
@@ -41,12 +56,8 @@ impl Setup {
         let builders = place.builders.as_deref().unwrap_or(&config.builders);
         let machines = parse_machines(builders, &config.system, &mut |path| std::fs::read_to_string(path))?;
         machines.warnings.iter().for_each(|w| warn(&format!("warning: {w}")));
-        if let (true, [missing, ..]) = (place.builders.is_some(), machines.missing.as_slice()) {
-            return Err(CliError::Usage(format!(
-                "--builders names the machines file '{}', but there is no such file; write @ and the path of one, \
-                 or a list of builders as in nix.conf",
-                missing.display()
-            )));
+        if let Some(given) = &place.builders {
+            machines.missing.iter().try_for_each(|file| missing_file(given, file, warn))?;
         }
         let processors =
             std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::judge;
 use super::link::Link;
@@ -104,6 +104,11 @@ impl BuildContext {
         let wall = if result.status == Status::Built { wall } else { Span::ZERO };
         let mut times = judge::times(&result);
         times.wall = wall;
+        if result.status == Status::Built && times.stop == 0 {
+            // Nix 2.33 and later do not say when.
+            times.stop = unix_now();
+            times.start = times.stop.saturating_sub(wall.0 / 1_000_000);
+        }
         Ok(Outcome::Built { made, times })
     }
 
@@ -171,6 +176,11 @@ impl BuildContext {
         }
         Ok(Ok(made))
     }
+}
+
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn with_wall(outcome: Outcome, wall: Span) -> Outcome {

@@ -164,15 +164,15 @@ impl Crew {
 /// The build logs of a run on their way to where they are kept.
 pub struct Logs {
     keeper: Keeper,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<PathBuf>>,
 }
 
 impl Logs {
-    /// Waits until every log is kept.
-    pub fn finish(self) {
+    /// Waits until every log is kept; the directory of those that this machine's Nix did not take, if any.
+    pub fn finish(self) -> Option<PathBuf> {
         self.keeper.stop();
         // A panic was printed where it happened.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or_default()
     }
 }
 

@@ -43,16 +43,18 @@ impl JobLog {
 pub(super) struct Keeper(Sender<Option<JobLog>>);
 
 impl Keeper {
-    /// Starts the thread. It ends after [`Self::stop`], when everything before that is stored.
-    pub fn start(home: Arc<Access>, fallback: PathBuf) -> (Self, JoinHandle<()>) {
+    /// Starts the thread. It ends after [`Self::stop`], when everything before that is stored, with the
+    /// directory of what the local daemon did not take, if there is any.
+    pub fn start(home: Arc<Access>, fallback: PathBuf) -> (Self, JoinHandle<Option<PathBuf>>) {
         let (sender, logs) = unbounded::<Option<JobLog>>();
         let thread = std::thread::spawn(move || {
-            let mut store = LogStore { home, session: None, refused: false, fallback };
+            let mut store = LogStore { home, session: None, refused: false, fallback, fallen_back: false };
             for log in logs.into_iter().map_while(|log| log) {
                 if let Err(e) = store.add(log) {
                     tracing::warn!("a build log could not be kept: {e}");
                 }
             }
+            store.fallen_back.then_some(store.fallback)
         });
         (Self(sender), thread)
     }
@@ -76,6 +78,7 @@ struct LogStore {
     session: Option<Session>,
     refused: bool,
     fallback: PathBuf,
+    fallen_back: bool,
 }
 
 impl LogStore {
@@ -88,7 +91,7 @@ impl LogStore {
         log.text.seek(SeekFrom::Start(0))?;
         let path = self.fallback.join(name);
         std::io::copy(&mut log.text, &mut std::fs::File::create(&path)?)?;
-        tracing::info!("kept a build log at {}", path.display());
+        self.fallen_back = true;
         Ok(())
     }
 

@@ -45,6 +45,13 @@ pub(super) fn is_refusal(message: &str) -> bool {
     message.contains("you are not privileged") || message.contains("not trusted")
 }
 
+/// The build directory that a daemon says it keeps, as `-K` has it do.
+pub(super) fn kept_directory(message: &str) -> Option<String> {
+    let message = plain(message);
+    let (_, rest) = message.split_once("keeping build directory ")?;
+    Some(rest.trim_matches(['\'', '"', ' ']).to_owned()).filter(|path| path.starts_with('/'))
+}
+
 /// What Nix measured.
 pub(super) fn times(result: &BuildResult) -> Times {
     Times {
@@ -155,6 +162,19 @@ mod tests {
         assert_eq!(kind(Status::DependencyFailed, "1 dependency failed"), "host: MissingInputs");
         assert_eq!(kind(Status::MiscFailure, "unexpected"), "host: Other");
         assert_eq!(kind(Status::Unknown(99), "?"), "host: Other");
+    }
+
+    #[test]
+    fn a_kept_build_directory_is_found() {
+        let kept = |text| kept_directory(text);
+        // Nix 2.8 and 2.34.
+        assert_eq!(
+            kept("note: keeping build directory '/tmp/nix-build-x.drv-0'").as_deref(),
+            Some("/tmp/nix-build-x.drv-0")
+        );
+        let coloured = "note: keeping build directory '\u{1b}[35;1m/nix/var/nix/builds/nix-1-2\u{1b}[0m'\n";
+        assert_eq!(kept(coloured).as_deref(), Some("/nix/var/nix/builds/nix-1-2"));
+        assert_eq!(kept("building '/nix/store/x.drv'..."), None);
     }
 
     #[test]

@@ -38,10 +38,10 @@ pub use evaluate::{Argument, EvalError, Evaluator, Root, read_drv_file};
 pub use limits::Limits;
 pub use load::{Load, LoadError, graph_from, graph_of, missing_work, whole_work};
 pub use mux::Mux;
-pub use nix_cli::{EvalOptions, NixCli, NixError, Stderr};
+pub use nix_cli::{Children, EvalOptions, NixCli, NixError, Stderr};
 pub use patience::Patience;
 pub use session::{Access, Session, Trouble};
-pub use signals::{EXIT_INTERRUPTED, listen};
+pub use signals::{EXIT_INTERRUPTED, Interrupts, listen};
 pub use trust::Imports;
 pub use world::RealWorld;
 

@@ -3,9 +3,13 @@
 //! Calls block. What it says on stderr goes line by line to the caller, who knows what else is on
 //! the terminal. Builds do not go this way: they speak the worker protocol.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::nix::{ConfigError, NixConfig, NixVersion};
 
@@ -20,6 +24,34 @@ pub type Stderr<'a> = &'a mut dyn FnMut(&str);
 pub struct NixCli {
     program: PathBuf,
     version: NixVersion,
+    children: Children,
+}
+
+/// The processes of `nix` that run at the moment. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Children(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Children {
+    /// Ends them, for whoever waits for them is about to end, too.
+    pub fn end(&self) {
+        for id in self.running().iter() {
+            // One that does not run any more is what is wanted.
+            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
+            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        }
+    }
+
+    /// `work` with a child that counts as running meanwhile, and not once its number can be another's.
+    fn with<T>(&self, child: &mut Child, work: impl FnOnce(&mut Child) -> T) -> T {
+        self.running().insert(child.id());
+        let result = work(child);
+        self.running().remove(&child.id());
+        result
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why the `nix` command did not do as it was told.
@@ -141,9 +173,15 @@ impl NixCli {
         })?;
         let (major, minor) = NixVersion::OLDEST;
         match version.at_least(major, minor) {
-            true => Ok(Self { program: program.to_owned(), version }),
+            true => Ok(Self { program: program.to_owned(), version, children: Children::default() }),
             false => Err(NixError::TooOld { version }),
         }
+    }
+
+    /// The same command, whose processes are told of in `children`.
+    #[must_use]
+    pub fn with_children(self, children: Children) -> Self {
+        Self { children, ..self }
     }
 
     /// What it is.
@@ -166,24 +204,7 @@ impl NixCli {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|cause| NixError::Start { program: self.program.clone(), cause })?;
-        let (input, mut out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        // All three pipes at once: whichever is left alone may block the child.
-        let read = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                if let (Some(mut pipe), Some(bytes)) = (input, stdin) {
-                    // If it does not read to the end, its exit status says more than this error.
-                    let _ = pipe.write_all(bytes);
-                }
-            });
-            let stdout = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                out.as_mut().map_or(Ok(0), |out| out.read_to_end(&mut bytes)).map(|_| bytes)
-            });
-            let said = err.map_or(Ok(()), |err| each_line(BufReader::new(err), stderr));
-            let bytes =
-                stdout.join().unwrap_or_else(|_| Err(io::Error::other("the reader of its output died")));
-            said.and(bytes)
-        });
+        let read = self.children.with(&mut child, |child| talk(child, stdin, stderr));
         let status = child.wait().map_err(pipe)?;
         let bytes = read.map_err(pipe)?;
         if status.success() { Ok(bytes) } else { Err(NixError::Failed { command: command(), status }) }
@@ -247,6 +268,27 @@ impl NixCli {
         };
         drvs.chunks(CHUNK).map(|chunk| self.run(&with(chunk), None, stderr)).collect()
     }
+}
+
+/// Writes all of a child's stdin and reads its stdout and stderr to their ends.
+fn talk(child: &mut Child, stdin: Option<&[u8]>, stderr: Stderr) -> io::Result<Vec<u8>> {
+    let (input, mut out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // All three pipes at once: whichever is left alone may block the child.
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let (Some(mut pipe), Some(bytes)) = (input, stdin) {
+                // If it does not read to the end, its exit status says more than this error.
+                let _ = pipe.write_all(bytes);
+            }
+        });
+        let stdout = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            out.as_mut().map_or(Ok(0), |out| out.read_to_end(&mut bytes)).map(|_| bytes)
+        });
+        let said = err.map_or(Ok(()), |err| each_line(BufReader::new(err), stderr));
+        let bytes = stdout.join().unwrap_or_else(|_| Err(io::Error::other("the reader of its output died")));
+        said.and(bytes)
+    })
 }
 
 /// A command that fits into a message.

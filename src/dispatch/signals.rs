@@ -1,4 +1,8 @@
-//! Ctrl-C and the requests to end: the first ends the run cleanly, the second ends this program.
+//! Ctrl-C and the requests to end: the first ends the run cleanly, the second ends this program. While
+//! there is no run yet, nothing has to be cleaned up, and the first one ends it, too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use tokio::runtime::Handle;
@@ -7,16 +11,33 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The exit status of a command that a signal ended, as shells have it for Ctrl-C.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// Listens for SIGINT, SIGTERM and SIGHUP. `at_once` is run before a second one ends the program.
+/// Where requests to end arrive.
+#[derive(Clone, Debug)]
+pub struct Interrupts {
+    requests: Receiver<()>,
+    begun: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    /// From now on there is a run that listens, and ends cleanly when it is asked to.
+    pub fn heed(&self) -> Receiver<()> {
+        self.begun.store(true, Ordering::SeqCst);
+        self.requests.clone()
+    }
+}
+
+/// Listens for SIGINT, SIGTERM and SIGHUP. `at_once` is run before one ends the program.
 ///
 /// # Errors
 /// The system does not allow handlers.
-pub fn listen(runtime: &Handle, at_once: impl Fn() + Send + 'static) -> std::io::Result<Receiver<()>> {
-    let (sender, receiver) = unbounded();
+pub fn listen(runtime: &Handle, at_once: impl Fn() + Send + 'static) -> std::io::Result<Interrupts> {
+    let (sender, requests) = unbounded();
+    let begun = Arc::new(AtomicBool::new(false));
     let _inside = runtime.enter();
     let mut int = signal(SignalKind::interrupt())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut hup = signal(SignalKind::hangup())?;
+    let heard = Arc::clone(&begun);
     runtime.spawn(async move {
         let mut seen = 0;
         loop {
@@ -25,13 +46,14 @@ pub fn listen(runtime: &Handle, at_once: impl Fn() + Send + 'static) -> std::io:
                 _ = term.recv() => (),
                 _ = hup.recv() => (),
             }
-            seen += 1;
+            seen += u32::from(heard.load(Ordering::SeqCst));
             react(seen, &sender, &at_once);
         }
     });
-    Ok(receiver)
+    Ok(Interrupts { requests, begun })
 }
 
+/// `seen` counts the requests since there is a run.
 fn react(seen: u32, sender: &Sender<()>, at_once: &impl Fn()) {
     // A hung-up receiver means that the run is over and only the tidying is left.
     if seen == 1 && sender.send(()).is_ok() {

@@ -369,6 +369,7 @@ impl SlotWorker {
             return Err(WireError::Unusable { during: "building a derivation" });
         };
         let mut percent = Percent::default();
+        let mut kept = None;
         let mut on_message = |message: LogMessage| {
             self.note_activity();
             if let Some(permille) = percent.message(self.zero.elapsed(), &message) {
@@ -380,9 +381,13 @@ impl SlotWorker {
             let note = match message {
                 LogMessage::Line { text, .. } => {
                     log.line(&text);
-                    Note::LogLine { job, text }
+                    Note::LogLine { job, attempt, text }
                 }
-                LogMessage::SetPhase { phase, .. } => Note::Phase { job, name: phase },
+                LogMessage::SetPhase { phase, .. } => Note::Phase { job, attempt, name: phase },
+                LogMessage::Text(text) => {
+                    kept = judge::kept_directory(&text).or(kept.take());
+                    return;
+                }
                 _ => return,
             };
             self.send(Report::Note(note));
@@ -399,9 +404,12 @@ impl SlotWorker {
                 &mut on_message,
             )
         };
-        let result = attempt_build();
+        let mut result = attempt_build();
         self.cores = Some(cores);
         self.session = Some(session);
+        if let (Ok(Outcome::Failed { message, .. }), Some(kept)) = (&mut result, kept) {
+            message.push_str(&format!("\nIts build directory is kept on {}: {kept}", self.access.name()));
+        }
         result
     }
 }

@@ -1,11 +1,13 @@
 //! What a step of the run says in words, the same in every view.
 
+use std::fmt::Write as _;
+
 use super::failure::failure_lines;
-use super::state::{Ended, RunState, Transfer};
+use super::state::{Ended, RunState, Running, Transfer};
 use super::text::{clean, one_line};
 use super::units::{bytes, plural};
-use crate::run::Note;
-use crate::run::{Event, HostFault, Order, Outcome, Source};
+use crate::graph::JobId;
+use crate::run::{Attempt, Event, HostFault, Note, Order, Outcome, Source};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +62,10 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::Started { job, attempt } => match run.attempt(*job, *attempt) {
             Some(r) => {
                 let (name, host) = (&run.job(*job).name, run.host_name(r.host));
-                Line::one(Routine, format!("building {name} on {host} (est. {})", r.estimate))
+                let too = others(run, *job, *attempt).next().map_or_else(String::new, |first| {
+                    format!(", too, as it is late on {}", run.host_name(first.host))
+                });
+                Line::one(Routine, format!("building {name} on {host} (est. {}){too}", r.estimate))
             }
             None => Vec::new(),
         },
@@ -82,6 +87,11 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
     }
 }
 
+/// The attempts at a job beside this one.
+fn others(run: &RunState, job: JobId, attempt: Attempt) -> impl Iterator<Item = &Running> {
+    run.running().filter(move |(j, a, _)| *j == job && *a != attempt).map(|(_, _, running)| running)
+}
+
 /// What an order says. `run` has taken it in already.
 pub fn order_lines(run: &RunState, order: &Order) -> Vec<Line> {
     match order {
@@ -96,8 +106,16 @@ pub fn order_lines(run: &RunState, order: &Order) -> Vec<Line> {
 /// What a note says; build logs only with `logs`.
 pub fn note_lines(run: &RunState, note: &Note, logs: bool) -> Vec<Line> {
     match note {
-        Note::LogLine { job, text } if logs => {
-            Line::one(Weight::Log, format!("{}> {}", run.job(*job).name, clean(text)).trim_end().to_owned())
+        Note::LogLine { job, attempt, text } if logs => {
+            let name = &run.job(*job).name;
+            let who = match run.attempt(*job, *attempt) {
+                // Two that say the same are told apart.
+                Some(r) if others(run, *job, *attempt).next().is_some() => {
+                    format!("{name} on {}", run.host_name(r.host))
+                }
+                _ => name.clone(),
+            };
+            Line::one(Weight::Log, format!("{who}> {}", clean(text)).trim_end().to_owned())
         }
         Note::Warning { text } => Line::one(Weight::Notice, format!("warning: {}", clean(text))),
         Note::Message { text } => Line::one(Weight::Notice, clean(text).into_owned()),
@@ -130,17 +148,25 @@ fn outcome_lines(
     }
 }
 
-/// `lost HOST: CAUSE`. Causes may name the host or what became of it themselves; once is enough.
+/// `lost HOST: CAUSE`.
 fn about_host(what: &str, host: &str, cause: &str) -> String {
     let cause = one_line(cause);
+    format!("{what} {host}: {}", bare_cause(host, &cause))
+}
+
+/// A cause beside the host's name. Causes may name the host or what became of it themselves; once is enough.
+pub(super) fn bare_cause<'a>(host: &str, cause: &'a str) -> &'a str {
     let bare = [format!("cannot reach {host}: "), format!("{host}: "), format!("{host} ")];
-    let bare = bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str()));
-    format!("{what} {host}: {}", bare.unwrap_or(&cause))
+    bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str())).unwrap_or(cause)
 }
 
 /// `3 paths (1.2 MiB) from A to B`.
 fn route(run: &RunState, transfer: &Transfer) -> String {
-    let what = format!("{} ({})", plural(transfer.paths, "path"), bytes(transfer.expected));
+    let mut what = plural(transfer.paths, "path");
+    // Nobody has said how large the rest of what is substituted is.
+    if transfer.expected > 0 {
+        let _ = write!(what, " ({})", bytes(transfer.expected));
+    }
     let to = run.host_name(transfer.to);
     match transfer.from {
         Source::Host(from) => format!("{what} from {} to {to}", run.host_name(from)),

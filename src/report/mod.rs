@@ -20,7 +20,7 @@ mod units;
 
 pub use failure::failure_lines;
 pub use json::{BuildResult, Requested, build_results, write_json};
-pub use live::{Live, Look, render};
+pub use live::{Live, Look, colors, render};
 pub use losses::loss_parts;
 pub use plain::{Detail, Plain};
 pub use sink::{Reporter, View};

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::failure::verb;
+use super::lines::bare_cause;
 use super::losses::loss_parts;
-use super::state::{JobState, RunState};
+use super::state::{JobState, RunState, Standing};
 use super::text::one_line;
 use super::units::{bytes, plural};
 use crate::base::{Span, Time};
@@ -160,7 +161,10 @@ impl Summary {
             let _ = write!(text, "{name}  {:>4}  {busy:>6}  {share:>5}  {idle:>6}", host.jobs);
             let _ = match &host.trouble {
                 // The remedy behind the semicolon was shown when it was news.
-                Some(why) => writeln!(text, "  {}", why.split(';').next().unwrap_or(why)),
+                Some(why) => {
+                    let why = why.split(';').next().unwrap_or(why);
+                    writeln!(text, "  {}", bare_cause(&host.name, why))
+                }
                 None => writeln!(text),
             };
         }
@@ -228,7 +232,10 @@ fn hosts(run: &RunState) -> Vec<HostSummary> {
             busy: host.busy,
             share: if all > Span::ZERO { host.busy.0 as f64 / all.0 as f64 } else { 0.0 },
             idle: host.connected(run.now()).saturating_sub(host.busy),
-            trouble: host.standing.cause().map(one_line),
+            trouble: match &host.standing {
+                Standing::Awaited if spec.slots > 0 => Some("has not answered yet".to_owned()),
+                standing => standing.cause().map(one_line),
+            },
         }
     });
     rows.filter(|host| host.slots > 0 || host.jobs > 0).collect()

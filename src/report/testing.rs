@@ -119,8 +119,8 @@ fn built(job: JobId, attempt: u32, wall: u64, size: u64) -> Told {
     finished(job, attempt, Outcome::Built { made, times })
 }
 
-fn log(job: JobId, text: &str) -> Told {
-    Told::Note(Note::LogLine { job, text: text.into() })
+fn log(job: JobId, attempt: u32, text: &str) -> Told {
+    Told::Note(Note::LogLine { job, attempt: Attempt(attempt), text: text.into() })
 }
 
 /// The first 100 s: opal answers late, ruby builds zlib, gcc runs.
@@ -140,8 +140,8 @@ fn first_part() -> Script {
         (200, build(GCC, 0, RUBY, 1)),
         (250, started(ZLIB, 0)),
         (260, started(GCC, 0)),
-        (900, log(ZLIB, "checking for gcc... \u{1b}[32myes\u{1b}[0m\r\n")),
-        (1000, Told::Note(Note::Phase { job: GCC, name: "configurePhase".into() })),
+        (900, log(ZLIB, 0, "checking for gcc... \u{1b}[32myes\u{1b}[0m\r\n")),
+        (1000, Told::Note(Note::Phase { job: GCC, attempt: Attempt(0), name: "configurePhase".into() })),
         (3450, built(ZLIB, 0, 3200, 5 << 20)),
         (3450, stage(0, Source::Host(RUBY), LOCAL, 0)),
         (3600, Told::Note(Note::TransferProgress { transfer: TransferId(0), bytes: 2 << 20 })),
@@ -195,7 +195,7 @@ fn second_part(log_lines: impl IntoIterator<Item = String>) -> Script {
             Told::Event(Event::Staged { transfer: TransferId(2), bytes: 1 << 20, took: Span::from_secs(2) }),
         ),
     ];
-    script.extend(log_lines.into_iter().map(|line| (110_000, log(GCC, &line))));
+    script.extend(log_lines.into_iter().map(|line| (110_000, log(GCC, 1, &line))));
     let message = "builder failed with exit code 2\n".to_owned();
     let times = Times { wall: Span::from_secs(59), ..Times::default() };
     script.push((120_000, finished(GCC, 1, Outcome::Failed { failure: Failure::Build, message, times })));

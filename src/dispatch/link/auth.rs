@@ -138,7 +138,7 @@ fn refused(host: &Resolved, methods: String, mut tried: Vec<String>, plan: Plan)
         user: host.user().to_owned(),
         methods,
         tried: if tried.is_empty() { "no key, there is none".to_owned() } else { tried.join(", ") },
-        remedy: auth_remedy(host.name()),
+        remedy: auth_remedy(&host.called().ssh),
     })
 }
 
@@ -162,7 +162,7 @@ fn is_timeout(error: &ssh2::Error) -> bool {
 
 fn broken(host: &Resolved, error: &ssh2::Error) -> Failure {
     let cause = format!("while logging in: {}", error.message());
-    Failure::Error(LinkError::unreachable(host.name(), &cause, is_timeout(error)))
+    Failure::Error(LinkError::unreachable(&host.called(), &cause, is_timeout(error)))
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use super::Ending;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// No connection came about.
-    #[error("cannot reach {host}: {cause}; check that it is up and that `ssh {host}` works from here")]
-    Unreachable { host: String, cause: String, timed_out: bool },
+    #[error("cannot reach {host}: {cause}; check that it is up and that `ssh {ssh}` works from here")]
+    Unreachable { host: String, ssh: String, cause: String, timed_out: bool },
     /// The host showed a key that nothing here vouches for.
     #[error(
-        "{host} is not a known host (its key: {fingerprint}); check that fingerprint, then run `ssh {host}` \
+        "{host} is not a known host (its key: {fingerprint}); check that fingerprint, then run `ssh {ssh}` \
          once or put the key into field 8 of the machines file"
     )]
-    HostKeyUnknown { host: String, fingerprint: String },
+    HostKeyUnknown { host: String, ssh: String, fingerprint: String },
     /// The host showed another key than the one on record.
     #[error("the key of {host} is not the one on record in {place} (it shows {fingerprint}); {remedy}")]
     HostKeyChanged { host: String, fingerprint: String, place: String, remedy: String },
@@ -55,8 +55,9 @@ impl LinkError {
         matches!(self, LinkError::Unreachable { .. } | LinkError::Closed { .. })
     }
 
-    pub(super) fn unreachable(host: &str, cause: &str, timed_out: bool) -> LinkError {
-        LinkError::Unreachable { host: host.to_owned(), cause: one_line(cause), timed_out }
+    pub(super) fn unreachable(called: &Called, cause: &str, timed_out: bool) -> LinkError {
+        let Called { host, ssh, .. } = called.clone();
+        LinkError::Unreachable { host, ssh, cause: one_line(cause), timed_out }
     }
 
     pub(super) fn config(host: &str, cause: &str) -> LinkError {
@@ -64,11 +65,30 @@ impl LinkError {
     }
 }
 
-/// What an ended command means.
-pub(super) fn of_ending(host: &str, program: &str, ending: &Ending) -> LinkError {
-    if ending.carrier_failed {
-        return of_ssh_stderr(host, "the ssh user", &ending.stderr);
+/// How messages speak of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Called {
+    /// Its name as it was given.
+    pub host: String,
+    /// Who logs in there.
+    pub user: String,
+    /// What comes behind `ssh` to get there by hand, in the words of the machines file.
+    pub ssh: String,
+}
+
+impl Called {
+    /// What needs no ssh.
+    pub fn local(name: &str) -> Called {
+        Called { host: name.to_owned(), user: String::new(), ssh: name.to_owned() }
     }
+}
+
+/// What an ended command means.
+pub(super) fn of_ending(called: &Called, program: &str, ending: &Ending) -> LinkError {
+    if ending.carrier_failed {
+        return of_ssh_stderr(called, &ending.stderr);
+    }
+    let host = &called.host;
     let text = ending.stderr.to_ascii_lowercase();
     let says_missing =
         ["not found", "no such file", "unknown command"].iter().any(|words| text.contains(words));
@@ -94,13 +114,13 @@ pub(super) fn of_ending(host: &str, program: &str, ending: &Ending) -> LinkError
 }
 
 /// What an ssh process that failed (exit status 255) complains of.
-pub(super) fn of_ssh_stderr(host: &str, user: &str, stderr: &str) -> LinkError {
+pub(super) fn of_ssh_stderr(called: &Called, stderr: &str) -> LinkError {
     let has = |words: &str| stderr.contains(words);
-    let host = host.to_owned();
+    let Called { host, user, ssh } = called.clone();
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         let place = after(stderr, " key in ").unwrap_or("known_hosts").to_owned();
         let fingerprint = after(stderr, "SHA256:").map_or("unknown".to_owned(), fingerprint);
-        let remedy = changed_remedy(&host, &place);
+        let remedy = changed_remedy(&ssh, &place);
         return LinkError::HostKeyChanged { host, fingerprint, place, remedy };
     }
     if has("REVOKED HOST KEY") {
@@ -109,38 +129,38 @@ pub(super) fn of_ssh_stderr(host: &str, user: &str, stderr: &str) -> LinkError {
     }
     if has("Host key verification failed") || has("host key is known for") {
         let fingerprint = after(stderr, "SHA256:").map_or("not shown by ssh".to_owned(), fingerprint);
-        return LinkError::HostKeyUnknown { host, fingerprint };
+        return LinkError::HostKeyUnknown { host, ssh, fingerprint };
     }
     if has("Permission denied (") || has("Too many authentication failures") {
         let methods = after(stderr, "Permission denied (").and_then(|rest| rest.split(')').next());
         return LinkError::Authentication {
-            user: user.to_owned(),
+            user,
             methods: methods.unwrap_or("unknown").to_owned(),
             tried: "what ssh itself tries without asking".to_owned(),
-            remedy: auth_remedy(&host),
+            remedy: auth_remedy(&ssh),
             host,
         };
     }
     let cause = last_lines(stderr);
     let timed_out = cause.contains("timed out") || cause.contains("Timeout, server");
     let cause = if cause.is_empty() { "ssh failed and said nothing" } else { &cause };
-    LinkError::unreachable(&host, cause, timed_out)
+    LinkError::unreachable(called, cause, timed_out)
 }
 
 /// What to do about a key that is not the one in `place`.
-pub(super) fn changed_remedy(host: &str, place: &str) -> String {
+pub(super) fn changed_remedy(ssh: &str, place: &str) -> String {
     match place.rsplit_once(':') {
         Some((file, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => format!(
-            "if the host was reinstalled, remove line {line} from {file} and run `ssh {host}` once, else beware"
+            "if the host was reinstalled, remove line {line} from {file} and run `ssh {ssh}` once, else beware"
         ),
         _ => "if the host was reinstalled, put its new key there, else beware".to_owned(),
     }
 }
 
 /// What to do where nobody is let in.
-pub(super) fn auth_remedy(host: &str) -> String {
+pub(super) fn auth_remedy(ssh: &str) -> String {
     format!(
-        "make `ssh -o BatchMode=yes {host} true` work, by `ssh-copy-id`, `ssh-add` or the ssh key in the machines file"
+        "make `ssh -o BatchMode=yes {ssh} true` work, by `ssh-copy-id`, `ssh-add` or the ssh key in the machines file"
     )
 }
 
@@ -179,12 +199,16 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn called() -> Called {
+        Called { host: "h".to_owned(), user: "u".to_owned(), ssh: "-p 7 u@h".to_owned() }
+    }
+
     #[test]
     fn openssh_complaints_become_the_same_errors() {
         let changed = "@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key \
                        sent by the remote host is\nSHA256:abc/def.\nOffending ECDSA key in /h/known_hosts:7\n\
                        Host key verification failed.\n";
-        let LinkError::HostKeyChanged { fingerprint, place, remedy, .. } = of_ssh_stderr("h", "u", changed)
+        let LinkError::HostKeyChanged { fingerprint, place, remedy, .. } = of_ssh_stderr(&called(), changed)
         else {
             panic!("not recognised");
         };
@@ -193,22 +217,23 @@ mod tests {
 
         let unknown = "No ED25519 host key is known for h and you have requested strict checking.\r\n\
                        Host key verification failed.\r\n";
-        assert!(matches!(of_ssh_stderr("h", "u", unknown), LinkError::HostKeyUnknown { .. }));
+        assert!(matches!(of_ssh_stderr(&called(), unknown), LinkError::HostKeyUnknown { .. }));
 
-        let denied = of_ssh_stderr("h", "u", "u@h: Permission denied (publickey,password).\r\n");
+        let denied = of_ssh_stderr(&called(), "u@h: Permission denied (publickey,password).\r\n");
         assert!(
             matches!(denied, LinkError::Authentication { methods, .. } if methods == "publickey,password")
         );
 
-        let timeout = of_ssh_stderr("h", "u", "ssh: connect to host h port 22: Connection timed out\r\n");
+        let timeout = of_ssh_stderr(&called(), "ssh: connect to host h port 22: Connection timed out\r\n");
         assert!(matches!(timeout, LinkError::Unreachable { timed_out: true, .. }));
+        assert!(timeout.to_string().contains("`ssh -p 7 u@h` works"), "{timeout}");
     }
 
     #[test]
     fn a_missing_program_is_told_from_a_failing_one() {
         let ending =
             |status, stderr: &str| Ending { status, stderr: stderr.to_owned(), carrier_failed: false };
-        let of = |ending| of_ending("h", "nix-daemon", &ending);
+        let of = |ending| of_ending(&called(), "nix-daemon", &ending);
         assert!(matches!(of(ending(Some(127), "sh: 1: nix-daemon: not found\n")), LinkError::NoNix { .. }));
         assert!(matches!(of(ending(Some(1), "nix-daemon: Command not found.\n")), LinkError::NoNix { .. }));
         assert!(matches!(of(ending(Some(1), "error: no such file /nix\n")), LinkError::CommandFailed { .. }));
@@ -219,7 +244,7 @@ mod tests {
     #[test]
     fn every_message_is_one_short_line() {
         let noisy = format!("{}\nlast\u{1b}[31m words\r\n", "x".repeat(5000));
-        let message = of_ssh_stderr("h", "u", &noisy).to_string();
+        let message = of_ssh_stderr(&called(), &noisy).to_string();
         assert!(!message.chars().any(char::is_control) && message.chars().count() < 500, "{message}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{self, Kind};
-use super::{End, Ending, Interrupt, Link, LinkError, Stream, silence};
+use super::{Called, End, Ending, Interrupt, Link, LinkError, Stream, silence};
 
 /// The name under which errors speak of this machine.
 const LOCAL: &str = "this machine";
@@ -155,7 +155,7 @@ fn open_socket(socket: &Path) -> Result<Link, LinkError> {
     let cut = stream.try_clone().map_err(failed)?;
     let interrupt = Interrupt::new(End::Unix(cut));
     let stream = SocketStream { stream, interrupt: interrupt.clone(), patience: None };
-    Ok(Link::new(Box::new(stream), interrupt, LOCAL, "nix-daemon"))
+    Ok(Link::new(Box::new(stream), interrupt, Called::local(LOCAL), "nix-daemon"))
 }
 
 fn open_child(how: &LocalNix) -> Result<Link, LinkError> {
@@ -174,7 +174,7 @@ fn open_child(how: &LocalNix) -> Result<Link, LinkError> {
         detail: error.to_string(),
     })?;
     let interrupt = stream.interrupt();
-    Ok(Link::new(Box::new(stream), interrupt, LOCAL, &text))
+    Ok(Link::new(Box::new(stream), interrupt, Called::local(LOCAL), &text))
 }
 
 struct SocketStream {

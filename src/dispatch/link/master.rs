@@ -86,11 +86,11 @@ impl Master {
             Ok(true) => Ok(master),
             Ok(false) => {
                 let _ = stderr_ended.recv_timeout(LAST_WORDS);
-                Err(of_ssh_stderr(host.name(), host.user(), &tail.text()))
+                Err(of_ssh_stderr(&host.called(), &tail.text()))
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let cause = format!("ssh did not get in within {} s", whole(timeout).as_secs());
-                Err(LinkError::unreachable(host.name(), &cause, true))
+                Err(LinkError::unreachable(&host.called(), &cause, true))
             }
             Err(error) => Err(local(error)),
         }
@@ -125,7 +125,7 @@ impl Master {
             LinkError::config(host.name(), &format!("starting {}: {error}", host.options().program.display()))
         })?;
         let interrupt = stream.interrupt();
-        Ok(Link::new(Box::new(stream), interrupt, host.name(), &host.program()))
+        Ok(Link::new(Box::new(stream), interrupt, host.called(), &host.program()))
     }
 
     /// Whether the connection still stands, as far as is known here.

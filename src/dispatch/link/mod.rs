@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use config::SshConfig;
+use error::Called;
 pub use error::LinkError;
 pub use gate::Gate;
 pub use local::{LocalNix, open_local, user_name};
@@ -83,22 +84,22 @@ pub struct Ending {
 pub struct Link {
     stream: Box<dyn Stream>,
     interrupt: Interrupt,
-    host: String,
+    called: Called,
     program: String,
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link")
-            .field("host", &self.host)
+            .field("host", &self.called.host)
             .field("program", &self.program)
             .finish_non_exhaustive()
     }
 }
 
 impl Link {
-    fn new(stream: Box<dyn Stream>, interrupt: Interrupt, host: &str, program: &str) -> Link {
-        Link { stream, interrupt, host: host.to_owned(), program: program.to_owned() }
+    fn new(stream: Box<dyn Stream>, interrupt: Interrupt, called: Called, program: &str) -> Link {
+        Link { stream, interrupt, called, program: program.to_owned() }
     }
 
     /// A handle with which any thread can end this link.
@@ -133,10 +134,10 @@ impl Link {
     /// Waits at most 2 s for the exit status and stderr.
     pub fn diagnose(&mut self) -> LinkError {
         if self.interrupt.fired() {
-            return LinkError::Closed { host: self.host.clone() };
+            return LinkError::Closed { host: self.called.host.clone() };
         }
         let ending = self.stream.ending(LAST_WORDS);
-        error::of_ending(&self.host, &self.program, &ending)
+        error::of_ending(&self.called, &self.program, &ending)
     }
 }
 
@@ -267,7 +268,7 @@ pub fn ask(
     let mut said = Vec::new();
     let read = Read::by_ref(&mut link).take(LONGEST).read_to_end(&mut said);
     read.map_err(|error| {
-        LinkError::unreachable(host.name(), &error.to_string(), error.kind() == io::ErrorKind::TimedOut)
+        LinkError::unreachable(&host.called(), &error.to_string(), error.kind() == io::ErrorKind::TimedOut)
     })?;
     Ok(String::from_utf8_lossy(&said).into_owned())
 }

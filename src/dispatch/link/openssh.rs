@@ -104,15 +104,15 @@ pub(super) fn open(host: &Resolved, remote: &str, timeout: Duration) -> Result<L
     match stream.expect_line(&format!("{CONNECTED}\n"), Instant::now() + whole(timeout)) {
         Ok(()) => {
             let interrupt = stream.interrupt();
-            Ok(Link::new(Box::new(stream), interrupt, host.name(), &host.program()))
+            Ok(Link::new(Box::new(stream), interrupt, host.called(), &host.program()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             let cause = format!("ssh did not get in within {} s", whole(timeout).as_secs());
-            Err(LinkError::unreachable(host.name(), &cause, true))
+            Err(LinkError::unreachable(&host.called(), &cause, true))
         }
         Err(_) => {
             let ending = stream.ending(LAST_WORDS);
-            Err(of_ssh_stderr(host.name(), host.user(), &ending.stderr))
+            Err(of_ssh_stderr(&host.called(), &ending.stderr))
         }
     }
 }

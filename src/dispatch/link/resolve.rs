@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::error::Called;
 use super::verify::Accepted;
 use super::{LinkError, SshConfig};
 
@@ -88,6 +89,15 @@ impl Resolved {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.target.host
+    }
+
+    /// How messages speak of it. A user and a port that only the machines file knows belong into the
+    /// command that a remedy names; what ssh's configuration says, ssh finds by itself.
+    pub(super) fn called(&self) -> Called {
+        let (host, port) = (self.name(), self.target.port);
+        let at = self.target.user.as_deref().map_or(host.to_owned(), |user| format!("{user}@{host}"));
+        let ssh = port.map_or(at.clone(), |port| format!("-p {port} {at}"));
+        Called { host: host.to_owned(), user: self.user().to_owned(), ssh }
     }
 
     /// The name or address that is connected to.

@@ -55,7 +55,7 @@ pub(super) fn open(host: &Resolved, command: &str, steps: Steps) -> Result<Link,
     let accepted = host.accepted()?;
     let tcp = connect(host, steps.connect)?;
     let lost = |what: &str, error: &dyn std::fmt::Display, timed_out| {
-        Failure::Error(LinkError::unreachable(host.name(), &format!("{what}: {error}"), timed_out))
+        Failure::Error(LinkError::unreachable(&host.called(), &format!("{what}: {error}"), timed_out))
     };
     let local = |error: io::Error| lost("preparing the socket", &error, false);
     tune(&tcp).map_err(local)?;
@@ -84,7 +84,7 @@ pub(super) fn open(host: &Resolved, command: &str, steps: Steps) -> Result<Link,
         code => lost("ssh handshake", &error.message(), code == ErrorCode::Session(-9)),
     })?;
     let (key, _) = session.host_key().ok_or_else(|| Failure::Beyond("it shows no host key".to_owned()))?;
-    accepted.check(host.name(), key)?;
+    accepted.check(&host.called(), key)?;
     auth::authenticate(&session, host)?;
 
     let start = |session: &Session| {
@@ -107,12 +107,12 @@ pub(super) fn open(host: &Resolved, command: &str, steps: Steps) -> Result<Link,
         heard: Instant::now(),
         patience: None,
     };
-    Ok(Link::new(Box::new(stream), interrupt, host.name(), &host.program()))
+    Ok(Link::new(Box::new(stream), interrupt, host.called(), &host.program()))
 }
 
 /// Tries each address in turn.
 fn connect(host: &Resolved, timeout: Duration) -> Result<TcpStream, LinkError> {
-    let failed = |cause: String, timed_out| LinkError::unreachable(host.name(), &cause, timed_out);
+    let failed = |cause: String, timed_out| LinkError::unreachable(&host.called(), &cause, timed_out);
     let family = host.config().get("addressfamily").unwrap_or("any");
     let wanted = |address: &SocketAddr| {
         !matches!((family, address.ip()), ("inet", IpAddr::V6(_)) | ("inet6", IpAddr::V4(_)))

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::LinkError;
-use super::error::changed_remedy;
+use super::error::{Called, changed_remedy};
 use super::known_hosts::{Entry, Marker, blob_type, entries, name_with_port, parse_key};
 
 /// The keys that may be the host's.
@@ -105,16 +105,16 @@ impl Accepted {
     }
 
     /// Checks the key that the host showed.
-    pub(super) fn check(&self, host: &str, blob: &[u8]) -> Result<(), LinkError> {
-        let (host, fingerprint) = (host.to_owned(), fingerprint(blob));
+    pub(super) fn check(&self, called: &Called, blob: &[u8]) -> Result<(), LinkError> {
+        let (Called { host, ssh, .. }, fingerprint) = (called.clone(), fingerprint(blob));
         match self.judge(blob) {
             Verdict::Accepted => Ok(()),
-            Verdict::Unknown => Err(LinkError::HostKeyUnknown { host, fingerprint }),
+            Verdict::Unknown => Err(LinkError::HostKeyUnknown { host, ssh, fingerprint }),
             Verdict::Revoked(place) => {
                 Err(LinkError::HostKeyRevoked { host, fingerprint, place: place.to_owned() })
             }
             Verdict::Changed(place) => {
-                let remedy = changed_remedy(&host, place);
+                let remedy = changed_remedy(&ssh, place);
                 Err(LinkError::HostKeyChanged { host, fingerprint, place: place.to_owned(), remedy })
             }
         }

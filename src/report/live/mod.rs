@@ -46,7 +46,7 @@ impl Live {
     pub fn stderr(detail: Detail) -> Self {
         let term = console::Term::stderr();
         let target = ProgressDrawTarget::term(term.clone(), 20);
-        let color = console::colors_enabled_stderr() && !no_color();
+        let color = colors();
         Self::new(target, detail, move || {
             let (height, width) = term.size();
             Look { width: width.into(), height: height.into(), color }
@@ -138,9 +138,10 @@ fn paint(line: &Line, color: bool) -> String {
     }
 }
 
-/// Set and not empty, as <https://no-color.org> has it.
-fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+/// Whether standard error is to be coloured: a terminal that can do it, and no `NO_COLOR` that is set and not
+/// empty, as <https://no-color.org> has it.
+pub fn colors() -> bool {
+    console::colors_enabled_stderr() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One host of a run: whether it can be reached, what its slots do, what they have done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
@@ -22,6 +22,8 @@ pub struct Running {
     pub phase: Option<String>,
     /// How much of its work it says that it has done; 0 if it does not say.
     pub permille: u16,
+    /// Its last log lines, cleaned; at most [`LOG_TAIL`](super::LOG_TAIL).
+    pub tail: VecDeque<String>,
 }
 
 impl Running {

@@ -22,7 +22,7 @@ use crate::graph::{Job, JobId, Origin, PathId, needed_jobs};
 use crate::run::Note;
 use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
 
-/// Log lines kept per job, for when it fails.
+/// Log lines kept of each attempt at a job, for when it fails.
 pub const LOG_TAIL: usize = 25;
 
 /// Where a job is.
@@ -86,7 +86,6 @@ pub struct RunState {
     counts: Counts,
     hosts: Table<HostId, HostState>,
     running: BTreeMap<(JobId, Attempt), Running>,
-    tails: BTreeMap<JobId, VecDeque<String>>,
     setbacks: BTreeMap<JobId, (HostId, String)>,
     failures: Vec<JobFailure>,
     transfers: Transfers,
@@ -113,7 +112,6 @@ impl RunState {
             counts: Counts { waiting: jobs.len(), ..Counts::default() },
             hosts: Table::filled(header.hosts.len(), HostState::default()),
             running: BTreeMap::new(),
-            tails: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             failures: Vec::new(),
             transfers: Transfers::new(&header),
@@ -190,10 +188,10 @@ impl RunState {
                     estimate,
                     phase: None,
                     permille: 0,
+                    tail: VecDeque::new(),
                 };
                 self.hosts[*host].occupy(*slot, (*job, *attempt));
                 self.running.insert((*job, *attempt), running);
-                self.tails.remove(job);
                 self.setbacks.remove(job);
                 self.set(*job, JobState::Active);
             }
@@ -205,20 +203,20 @@ impl RunState {
     pub fn note(&mut self, at: Time, note: &Note) {
         self.tick(at);
         match note {
-            Note::LogLine { job, text } if self.jobs.get(*job) == Some(&JobState::Active) => {
-                let tail = self.tails.entry(*job).or_default();
+            Note::LogLine { job, attempt, text } => {
+                let Some(Running { tail, .. }) = self.running.get_mut(&(*job, *attempt)) else { return };
                 if tail.len() == LOG_TAIL {
                     tail.pop_front();
                 }
                 tail.push_back(clean(text).into_owned());
             }
-            Note::Phase { job, name } => {
-                for (_, running) in self.running.range_mut((*job, Attempt(0))..=(*job, Attempt(u32::MAX))) {
+            Note::Phase { job, attempt, name } => {
+                if let Some(running) = self.running.get_mut(&(*job, *attempt)) {
                     running.phase = Some(clean(name).into_owned());
                 }
             }
             Note::TransferProgress { transfer, bytes } => self.transfers.progress(*transfer, *bytes),
-            Note::LogLine { .. } | Note::Warning { .. } | Note::Message { .. } => {}
+            Note::Warning { .. } | Note::Message { .. } => {}
         }
     }
 
@@ -254,12 +252,11 @@ impl RunState {
             Outcome::Built { made, times } => {
                 self.transfers.learn_sizes(made);
                 self.hosts[host].built += 1;
-                self.tails.remove(&job);
                 self.setbacks.remove(&job);
                 self.set(job, JobState::Built { host, took, times: *times });
             }
             Outcome::Failed { failure, message, .. } => {
-                let tail = self.tails.remove(&job).unwrap_or_default().into();
+                let tail = run.tail.into();
                 let (failure, message) = (*failure, message.clone());
                 self.failures.push(JobFailure { job, host, failure, message, took, tail });
                 self.hosts[host].failed += 1;
@@ -290,7 +287,6 @@ impl RunState {
     fn requeue(&mut self, job: JobId) {
         let others = self.running.range((job, Attempt(0))..=(job, Attempt(u32::MAX))).next().is_some();
         if !others && self.jobs[job] == JobState::Active {
-            self.tails.remove(&job);
             self.set(job, JobState::Waiting);
         }
     }

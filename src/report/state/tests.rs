@@ -3,10 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::lines::{event_lines, note_lines};
 use super::super::testing::{GCC, HELLO, Scene, ZLIB};
 use super::*;
 use crate::run::arbitrary::{self, entry};
-use crate::run::{Source, Step};
+use crate::run::{SlotId, Source, Step};
 
 const LOCAL: HostId = HostId(0);
 const RUBY: HostId = HostId(1);
@@ -72,6 +73,27 @@ fn the_critical_path_shrinks_as_its_first_job_runs() {
     // Late: what is left cannot be less than what comes after.
     assert_eq!(at(10_000).left, Span::from_secs(21));
     assert!(run.time_left(Time(100_000_000)) >= at(100).left);
+}
+
+/// gcc runs on ruby; the same on local beside it, which is done sooner.
+#[test]
+fn attempts_at_the_same_job_are_told_apart() {
+    let mut run = Scene::running().run;
+    let at = Time(100_000_000);
+    let (job, attempt, expect) = (GCC, Attempt(9), crate::run::Expectation::default());
+    run.order(at, &Order::Build { job, attempt, host: LOCAL, slot: SlotId(7), cores: 1, expect });
+    run.event(at, &Event::Started { job, attempt });
+    let lines = event_lines(&run, &Event::Started { job, attempt });
+    assert_eq!(lines[0].text, "building gcc-13.2 on local (est. 5m00s), too, as it is late on ruby");
+    for (attempt, text) in [(Attempt(1), "from ruby"), (Attempt(9), "from local")] {
+        let note = Note::LogLine { job, attempt, text: text.to_owned() };
+        run.note(at, &note);
+        let shown = note_lines(&run, &note, true);
+        assert_eq!(shown[0].text, format!("gcc-13.2 on {}> {text}", &text[5..]));
+    }
+    let (failure, message, times) = (Failure::Build, String::new(), Times::default());
+    run.event(at, &Event::Finished { job, attempt, outcome: Outcome::Failed { failure, message, times } });
+    assert_eq!(run.failures()[0].tail, ["from local"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! never idle for want of cores, and that a job is shorter on many of them shows in the bound. Capacity × makespan is then all that could have been built, and each bit of it is one of:
 //!
 //! - **useful**: what a build took by its host's own clock, of the attempt that counted;
-//! - **lost host**: the slot was not connected, or the fleet had not answered yet; what ran was lost with
+//! - **hosts away**: the slot was not connected, or the fleet had not answered yet; what ran was lost with
 //!   its host, failed for its reasons or had to be done again; or nothing was ready, and the leader (see
 //!   below) was such a job;
 //! - **transfer**: the slot was free, and inputs of a ready job were on their way to its host (a job
@@ -72,7 +72,7 @@ impl Losses {
             ("estimate error", self.estimate_error),
             ("waiting by choice", self.waiting_by_choice),
             ("transfer", self.transfer),
-            ("lost host", self.lost_host),
+            ("hosts away", self.lost_host),
             ("handling", self.handling),
         ]
     }

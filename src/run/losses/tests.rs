@@ -100,7 +100,7 @@ fn a_lost_host_costs_what_was_running_there() {
         run.build(u64::from(job) * 10 + 5, job, 0, 1);
         run.built(u64::from(job) * 10 + 15, job, 1, 10);
     }
-    assert_eq!(run.causes(35, 30), [("lost host", 5.0)]);
+    assert_eq!(run.causes(35, 30), [("hosts away", 5.0)]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn outputs_lost_with_their_host_are_its_loss_too() {
         run.build(u64::from(job) * 10 + 10, job, 0, 1);
         run.built(u64::from(job) * 10 + 20, job, 1, 10);
     }
-    assert_eq!(run.causes(40, 30), [("lost host", 10.0)]);
+    assert_eq!(run.causes(40, 30), [("hosts away", 10.0)]);
 }
 
 #[test]
