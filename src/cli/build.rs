@@ -90,7 +90,9 @@ impl How {
     fn view(&self) -> Box<dyn View + Send> {
         let detail = Detail { logs: self.print_build_logs, quiet: self.quiet };
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if std::io::stderr().is_terminal() && !self.quiet && !dumb {
+        // Lines of `-vv` would end up in the middle of a live view.
+        let talkative = tracing::enabled!(tracing::Level::DEBUG);
+        if std::io::stderr().is_terminal() && !self.quiet && !dumb && !talkative {
             Box::new(Live::stderr(detail))
         } else {
             Box::new(Plain::new(std::io::stderr(), detail))

@@ -4,6 +4,7 @@ use crate::dispatch::{EvalError, LoadError, NixError};
 use crate::fleet::{FleetError, NoHost};
 use crate::nix::{MachinesError, ShowError};
 use crate::records::history::HistoryError;
+use crate::report::plural;
 use crate::run::Failure;
 use crate::sched::{Ending, Verdict};
 
@@ -79,11 +80,33 @@ impl CliError {
 
 fn no_host(refusals: &[NoHost]) -> String {
     const SHOWN: usize = 5;
-    let mut lines: Vec<String> = refusals.iter().take(SHOWN).map(ToString::to_string).collect();
-    if refusals.len() > SHOWN {
-        lines.push(format!("(and {} more derivations)", refusals.len() - SHOWN));
+    // What lacks the same, such as slots anywhere, is said once.
+    let mut groups: Vec<(&NoHost, Vec<&str>)> = Vec::new();
+    for refusal in refusals {
+        match groups.iter_mut().find(|(first, _)| first.lacks == refusal.lacks) {
+            Some((_, names)) => names.push(&refusal.name),
+            None => groups.push((refusal, vec![&refusal.name])),
+        }
+    }
+    let line = |(first, names): &(&NoHost, Vec<&str>)| {
+        NoHost { name: some_of(names), lacks: first.lacks.clone() }.to_string()
+    };
+    let mut lines: Vec<String> = groups.iter().take(SHOWN).map(line).collect();
+    if groups.len() > SHOWN {
+        let more = groups[SHOWN..].iter().map(|(_, names)| names.len()).sum();
+        lines.push(format!("(and {} for other reasons)", plural(more, "more derivation")));
     }
     lines.join("\n")
+}
+
+/// The first few of many names.
+pub fn some_of(names: &[&str]) -> String {
+    const NAMED: usize = 3;
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// The exit code of a run, after Nix's `status-build-failure`: 100 with a bit for each kind of failure,
@@ -109,7 +132,24 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Lack;
     use crate::graph::{JobId, PathId};
+
+    #[test]
+    fn what_nobody_can_build_for_the_same_reason_takes_one_line() {
+        let lack =
+            |name: &str, lack| NoHost { name: name.to_owned(), lacks: vec![("local".to_owned(), lack)] };
+        let slots = |name| lack(name, Lack::Slots);
+        let other = lack("x", Lack::System("riscv64-linux".to_owned()));
+        let text = no_host(&[slots("a"), slots("b"), other, slots("c"), slots("d"), slots("e")]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(
+            lines[0],
+            "no chosen host can build a, b, c and 2 more: local builds nothing in this run (0 slots)"
+        );
+        assert_eq!(lines[2], "no chosen host can build x: local does not build for riscv64-linux");
+    }
 
     fn code(failures: &[Failure]) -> u8 {
         let ending = |&failure| (JobId(0), Ending::Failed { failure, message: String::new() });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::error::CliError;
+use super::error::{CliError, some_of};
 use super::prepare::Prepared;
 use crate::base::Span;
 use crate::dispatch::Root;
@@ -218,14 +218,11 @@ pub fn print_endings(verdict: &Verdict, state: &RunState, home: &str, interrupte
 
 /// Derivations given up for the same cause, in one line: a host that is gone takes many along.
 fn given_up_line(names: &[&str], cause: &str) -> String {
-    const NAMED: usize = 3;
     match names {
         [name] => format!("{name} was given up: {cause}"),
         _ => {
-            let more = names.len().saturating_sub(NAMED);
-            let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{} were given up ({named}{rest}), each for: {cause}", plural(names.len(), "derivation"))
+            let named = some_of(names);
+            format!("{} were given up ({named}), each for: {cause}", plural(names.len(), "derivation"))
         }
     }
 }

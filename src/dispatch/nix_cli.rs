@@ -196,6 +196,7 @@ impl NixCli {
     pub fn run(&self, args: &[String], stdin: Option<&[u8]>, stderr: Stderr) -> Result<Vec<u8>, NixError> {
         let command = || shortened(&format!("nix {}", shell_words::join(args)));
         let pipe = |cause| NixError::Pipe { command: command(), cause };
+        tracing::debug!("running {}", command());
         let mut child = Command::new(&self.program)
             .args(["--extra-experimental-features", "nix-command flakes"])
             .args(args)

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cores;
 use super::link::{
     self, Gate, Interrupt, Link, LinkError, LocalNix, Resolved, SshOptions, Steps, Target, user_name,
 };
 use super::patience::Patience;
+use crate::base::Span;
 use crate::nix::wire::{Client, Rejected, Trust, WireError};
 
 /// At most so many handshakes at a time per host: sshd begins to drop them at ten (`MaxStartups`).
@@ -119,12 +120,24 @@ impl Access {
         &self,
         open: impl FnOnce(&Resolved, &Gate) -> Result<Link, LinkError>,
     ) -> Result<Session, Trouble> {
+        let began = Instant::now();
         let link = match (&self.how, self.resolved()?) {
             (How::Ssh { gate, .. }, Some(resolved)) => open(&resolved, gate)?,
             (How::Local(how), _) => link::open_local(how)?,
             (How::Ssh { .. }, None) => unreachable!("an ssh host is resolved to something"),
         };
-        self.shake_hands(link)
+        let session = self.shake_hands(link);
+        let (host, took) = (&self.name, Span::from(began.elapsed()));
+        match &session {
+            Ok(Session { client, .. }) => tracing::debug!(
+                "connected to {host} in {took}: {}, protocol {}, {:?}",
+                client.nix_version().unwrap_or("a Nix that does not say its version"),
+                client.protocol(),
+                client.trust()
+            ),
+            Err(trouble) => tracing::debug!("{host} is not to be had after {took}: {trouble}"),
+        }
+        session
     }
 
     /// Whether the daemon of this machine trusts the user, for whom it is a short question; who opens

@@ -141,7 +141,7 @@ fn admit(socket: &Path, user: &str) -> String {
 /// the store itself (as root, or where `NIX_REMOTE` names another store).
 ///
 /// # Errors
-/// The daemon cannot be connected to ([`LinkError::Home`]) or Nix is not there ([`LinkError::NoNix`]).
+/// The daemon cannot be connected to, or Nix is not there ([`LinkError::Home`]).
 pub fn open_local(how: &LocalNix) -> Result<Link, LinkError> {
     match how.socket()? {
         Some(socket) => open_socket(&socket),
@@ -168,10 +168,9 @@ fn open_child(how: &LocalNix) -> Result<Link, LinkError> {
     if how.remote.is_empty() {
         command.env_remove("NIX_REMOTE");
     }
-    let stream = child::spawn(&mut command, Kind::Program).map_err(|error| LinkError::NoNix {
-        host: LOCAL.to_owned(),
-        program: text.clone(),
-        detail: error.to_string(),
+    let stream = child::spawn(&mut command, Kind::Program).map_err(|error| LinkError::Home {
+        cause: format!("`{text}` cannot be started ({error})"),
+        remedy: "it comes with Nix: put the directory that has it into PATH".to_owned(),
     })?;
     let interrupt = stream.interrupt();
     Ok(Link::new(Box::new(stream), interrupt, Called::local(LOCAL), &text))
@@ -301,6 +300,7 @@ mod tests {
             open_local(&LocalNix { socket: "/does/not/exist".into(), ..how("daemon") }).unwrap_err();
         insta::assert_snapshot!(refused, @"cannot use this machine's Nix: there is no /does/not/exist; start its nix-daemon (`systemctl start nix-daemon.socket`, or `nix-daemon` as root)");
         let missing = LocalNix { program: vec!["/no/nix-daemon".to_owned()], ..how("local") };
-        assert!(matches!(open_local(&missing), Err(LinkError::NoNix { .. })));
+        let refused = open_local(&missing).unwrap_err();
+        insta::assert_snapshot!(refused, @"cannot use this machine's Nix: `/no/nix-daemon` cannot be started (No such file or directory (os error 2)); it comes with Nix: put the directory that has it into PATH");
     }
 }

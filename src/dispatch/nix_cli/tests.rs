@@ -3,6 +3,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
+#[path = "../../../tests/common/skipped.rs"]
+mod skipped;
+
 /// A `nix` that notes its arguments, one call a line, and answers as `script` says.
 pub(in crate::dispatch) struct FakeNix {
     dir: tempfile::TempDir,
@@ -126,12 +129,24 @@ fn long_input_and_output_do_not_block_each_other() {
     assert_eq!((output.len(), longest), (300_000, 300_000));
 }
 
+/// One that would never end by itself, as an endless evaluation.
+#[test]
+fn what_runs_can_be_ended_from_elsewhere() {
+    let fake = FakeNix::new("nix (Nix) 2.26.0", "echo begun >&2; exec sleep 97.531");
+    let children = Children::default();
+    let nix = fake.cli().with_children(children.clone());
+    let ended = nix.run(&[], None, &mut |_| children.end());
+    assert!(matches!(ended, Err(NixError::Failed { .. })), "{ended:?}");
+    // Who has ended is not ended again, for its number may be another's.
+    assert!(children.running().is_empty());
+}
+
 /// The Nix of this machine, if it has one; the test says so if it has none.
-pub(in crate::dispatch) fn real_nix(test: &str) -> Option<NixCli> {
+pub(in crate::dispatch) fn real_nix() -> Option<NixCli> {
     match NixCli::detect(Path::new("nix")) {
         Ok(nix) => Some(nix),
         Err(e) => {
-            eprintln!("SKIPPED {test}: {e}");
+            skipped::skip(&e.to_string());
             None
         }
     }
@@ -139,7 +154,7 @@ pub(in crate::dispatch) fn real_nix(test: &str) -> Option<NixCli> {
 
 #[test]
 fn reads_the_configuration_of_the_nix_that_is_here() {
-    let Some(nix) = real_nix("reads_the_configuration_of_the_nix_that_is_here") else { return };
+    let Some(nix) = real_nix() else { return };
     let options = EvalOptions { options: pair("max-silent-time", "77"), ..Default::default() };
     let config = nix.config(&options, &mut |line| eprintln!("{line}")).unwrap();
     assert!(config.system.contains('-'), "{config:?}");
