@@ -36,6 +36,9 @@ check_keep_failed() {
             on_host "$host" test -d "$dir" || fail "$dir is not there"
         fi
     done
+    build failing --on builder3 -K
+    expect_status 100
+    expect err '^  Its build directory is not kept: the Nix of builder3 .* root$'
 }
 
 check_failure_stops_the_rest() {

@@ -84,6 +84,11 @@ check_signing_builder() {
     on_host home sh -c "echo 'extra-trusted-public-keys = $key' >>/etc/nix/nix.conf"
     stop_daemon
     start_daemon
+    # Build logs are taken in from trusted users only.
+    guest_builds logged --not-on local --no-link
+    expect_status 0
+    expect err 'takes no build logs from this user: they are in /home/guest/.*/logs$'
+    on_host home sh -c 'grep -q "a line for the log" /home/guest/.local/state/drvdispatch/logs/*e2e-logged*'
     guest_builds wide --not-on local --print-out-paths
     on_host builder1 sed -i /secret-key-files/d /etc/nix/nix.conf
     expect_status 0

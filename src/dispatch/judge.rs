@@ -52,6 +52,18 @@ pub(super) fn kept_directory(message: &str) -> Option<String> {
     Some(rest.trim_matches(['\'', '"', ' ']).to_owned()).filter(|path| path.starts_with('/'))
 }
 
+/// What to add to a failed build's message where build directories are to be kept.
+pub(super) fn about_directory(host: &str, failure: Failure, kept: Option<&str>) -> String {
+    match (kept, failure) {
+        (Some(kept), _) => format!("\nIts build directory is kept on {host}: {kept}"),
+        // Since Nix 2.20, what a user other than root asks for does not reach the daemon that builds.
+        (None, Failure::Build) => format!(
+            "\nIts build directory is not kept: the Nix of {host} takes that wish from root only; log in there as root"
+        ),
+        (None, _) => String::new(),
+    }
+}
+
 /// What Nix measured.
 pub(super) fn times(result: &BuildResult) -> Times {
     Times {

@@ -407,8 +407,8 @@ impl SlotWorker {
         let mut result = attempt_build();
         self.cores = Some(cores);
         self.session = Some(session);
-        if let (Ok(Outcome::Failed { message, .. }), Some(kept)) = (&mut result, kept) {
-            message.push_str(&format!("\nIts build directory is kept on {}: {kept}", self.access.name()));
+        if let (Ok(Outcome::Failed { failure, message, .. }), true) = (&mut result, context.keep_failed) {
+            message.push_str(&judge::about_directory(self.access.name(), *failure, kept.as_deref()));
         }
         result
     }
