@@ -280,6 +280,20 @@ fn paths_go_from_store_to_store() {
     let copied = std::fs::read_to_string(format!("{target}/a/l/f")).unwrap();
     assert_eq!(copied, "x\n");
 
+    // What is there already, as somebody else has brought it meanwhile, and something behind it.
+    let other = there.path('7', "tree");
+    let (mut first, mut second) = (nar.as_slice(), nar.as_slice());
+    let mut uploads = [
+        Upload { path: &target, info: &info, nar: &mut first },
+        Upload { path: &other, info: &info, nar: &mut second },
+    ];
+    let mut late = there.connect();
+    match late.add_multiple_to_store(false, false, &mut uploads) {
+        Ok(()) => assert_eq!(to.query_path_info(&other).unwrap().unwrap().nar_hash, info.nar_hash),
+        // Old Nix.
+        Err(error) => assert!(error.is_overtaken(), "{error}"),
+    }
+
     // A path that is not there: the daemon answers and hangs up.
     let error = to.nar_from_path(&there.path('6', "none"), &mut std::io::sink()).unwrap_err();
     assert!(matches!(error, WireError::Remote(_)), "{error}");

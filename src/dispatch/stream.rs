@@ -33,24 +33,28 @@ pub(super) struct Fault {
     /// Whether the host on that side does not answer, which is a fault of the connection, too: it is lost,
     /// and not only for this copy.
     pub silent: bool,
+    /// Whether others brought what was to be copied, so that there is less to do at another try.
+    pub overtaken: bool,
 }
 
 impl Fault {
     /// A fault that is none of the connection.
     pub fn new(side: Side, cause: impl Into<String>) -> Self {
-        Self { side, cause: cause.into(), connection: false, silent: false }
+        Self { side, cause: cause.into(), connection: false, silent: false, overtaken: false }
     }
 
     /// The host could not be connected to.
     pub fn of_trouble(side: Side, trouble: Trouble) -> Self {
-        Self { side, cause: trouble.text, connection: trouble.passing, silent: trouble.silent }
+        let (connection, silent) = (trouble.passing, trouble.silent);
+        Self { connection, silent, ..Self::new(side, trouble.text) }
     }
 
     /// What the host's Nix said, or the end of its connection.
     pub fn of_error(side: Side, error: &WireError) -> Self {
         let silent = error.is_silence();
         let advice = if silent { "; see what holds that nix-daemon up" } else { "" };
-        Self { side, cause: format!("{error}{advice}"), connection: error.is_connection(), silent }
+        let (connection, overtaken) = (error.is_connection(), error.is_overtaken());
+        Self { connection, silent, overtaken, ..Self::new(side, format!("{error}{advice}")) }
     }
 }
 

@@ -31,6 +31,9 @@ const WORTH_NIX_COPY: u64 = 64 << 20;
 /// The waits before what a broken connection cut off is tried over a new one.
 const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 
+/// How often a copy may be overtaken by others that bring the same; each time less of it is left.
+const RACES: usize = 20;
+
 /// Not tried again once it took so long to find out that a host cannot be connected to.
 const TRYING: Duration = Duration::from_secs(10);
 
@@ -113,7 +116,7 @@ impl Carrier {
                 }
             });
         }
-        if let Err(Fault { side, cause, connection: true, silent }) = result
+        if let Err(Fault { side, cause, connection: true, silent, .. }) = result
             && let Some(host) = host_at(way, *side).filter(|&h| *silent || h != HostId::HOME)
         {
             let trouble = if *silent { Trouble::silent(cause) } else { Trouble::passing(cause) };
@@ -130,10 +133,14 @@ impl Carrier {
     /// has. Who does not answer was waited for long enough. The bytes that went over.
     async fn persist(self: &Arc<Self>, way: Way, batch: &[Parcel]) -> Result<u64, Fault> {
         let (before, began) = (self.epochs(way), Instant::now());
-        let mut waits = WAITS.into_iter();
+        let (mut waits, mut races) = (WAITS.into_iter(), 0);
         loop {
             let fault = match self.attempt(way, batch).await {
                 Err(fault) if fault.connection => fault,
+                Err(fault) if races < RACES && fault.overtaken => {
+                    races += 1;
+                    continue;
+                }
                 other => return other,
             };
             let wait = waits.next().filter(|_| !fault.silent && began.elapsed() < TRYING);

@@ -69,6 +69,15 @@ impl WireError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
     }
 
+    /// Whether an upload met a path that somebody else had brought since it was found missing: old daemons
+    /// (of Nix 2.8, for one) then take its contents for what comes next (NixOS/nix#6253).
+    pub fn is_overtaken(&self) -> bool {
+        // There are colours between the words.
+        let all =
+            |text: &str| ["not an absolute path", "nix-archive-1"].iter().all(|words| text.contains(words));
+        matches!(self, Self::Remote(error) if all(&error.message))
+    }
+
     /// Whether the connection is at fault, rather than the request: another connection may do better.
     pub fn is_connection(&self) -> bool {
         match self {
