@@ -40,7 +40,7 @@ check_cut_host_at_the_start() {
     lab cut builder6
     with_builders mixed build wide --not-on local --connect-timeout 3
     lab heal builder6
-    goes_on_without builder6 'ssh builder6'
+    goes_on_without builder6 'ssh root@builder6'
 }
 
 check_wrong_host_key() {

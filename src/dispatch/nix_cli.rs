@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -29,16 +30,19 @@ pub struct NixCli {
 
 /// The processes of `nix` that run at the moment. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Children(Arc<Mutex<BTreeSet<u32>>>);
+pub struct Children(Arc<(Mutex<BTreeSet<u32>>, Condvar)>);
+
+/// How long a `nix` has for ending by itself. In the middle of an evaluation it may not look up at all.
+const GRACE: Duration = Duration::from_millis(500);
 
 impl Children {
     /// Ends them, for whoever waits for them is about to end, too.
     pub fn end(&self) {
-        for id in self.running().iter() {
-            // One that does not run any more is what is wanted.
-            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
-            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-        }
+        let running = self.running();
+        send(&running, Signal::TERM);
+        let left = self.0.1.wait_timeout_while(running, GRACE, |running| !running.is_empty());
+        let (left, _) = left.unwrap_or_else(PoisonError::into_inner);
+        send(&left, Signal::KILL);
     }
 
     /// `work` with a child that counts as running meanwhile, and not once its number can be another's.
@@ -46,11 +50,12 @@ impl Children {
         self.running().insert(child.id());
         let result = work(child);
         self.running().remove(&child.id());
+        self.0.1.notify_all();
         result
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeSet<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,6 +103,14 @@ pub enum NixError {
     /// Its configuration is of no use.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+/// Sends a signal to processes. One that does not run any more is what is wanted.
+fn send(processes: &BTreeSet<u32>, signal: Signal) {
+    for id in processes {
+        let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, signal));
+    }
 }
 
 /// What is passed through to Nix for an evaluation.

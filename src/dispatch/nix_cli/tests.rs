@@ -132,13 +132,15 @@ fn long_input_and_output_do_not_block_each_other() {
 /// One that would never end by itself, as an endless evaluation.
 #[test]
 fn what_runs_can_be_ended_from_elsewhere() {
-    let fake = FakeNix::new("nix (Nix) 2.26.0", "echo begun >&2; exec sleep 97.531");
-    let children = Children::default();
-    let nix = fake.cli().with_children(children.clone());
-    let ended = nix.run(&[], None, &mut |_| children.end());
-    assert!(matches!(ended, Err(NixError::Failed { .. })), "{ended:?}");
-    // Who has ended is not ended again, for its number may be another's.
-    assert!(children.running().is_empty());
+    // The other one is deaf, as Nix is while it computes.
+    for script in ["echo begun >&2; exec sleep 97.531", "trap '' TERM; echo begun >&2; while :; do :; done"] {
+        let fake = FakeNix::new("nix (Nix) 2.26.0", script);
+        let children = Children::default();
+        let nix = fake.cli().with_children(children.clone());
+        let ended = nix.run(&[], None, &mut |_| children.end());
+        assert!(matches!(ended, Err(NixError::Failed { .. })), "{ended:?}");
+        assert!(children.running().is_empty());
+    }
 }
 
 /// The Nix of this machine, if it has one; the test says so if it has none.
