@@ -91,11 +91,13 @@ fn runs_are_named_and_counted() {
     let files: Vec<String> = all().iter().map(|file| file.display().to_string()).collect();
     let (out, err, code) = output(&files.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!((err.as_str(), code), ("", 0));
-    for line in out.lines() {
-        let (name, rest) = line.split_once(": identical: ").unwrap();
-        assert!(["faulted", "layered", "onebig"].contains(&name) && rest.contains(" events, "), "{line}");
+    let lines: Vec<&str> = out.lines().collect();
+    for run in lines.chunks(2) {
+        let (name, rest) = run[0].split_once(": identical: ").unwrap();
+        assert!(["faulted", "layered", "onebig"].contains(&name) && rest.contains(" events, "), "{run:?}");
+        assert!(run[1].contains(" times the lower bound of "), "{run:?}");
     }
-    assert_eq!(out.lines().count(), files.len());
+    assert_eq!(lines.len(), 2 * files.len());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::Args;
 use crate::cases::Row;
 use crate::common::clusters::Cluster;
 use crate::common::graphs::Source;
+use crate::policies::is_clairvoyant;
 use crate::stats::mean;
 
 /// What all runs of one policy in one place come to.
@@ -25,6 +26,9 @@ struct Line<'a> {
     transfer: f64,
     runs: usize,
 }
+
+/// What a table does not show.
+const ROUNDED: f64 = 0.0005;
 
 /// Fleets of unlike hosts, on which policies differ most: with the mean over both they are compared as a whole.
 const UNLIKE: [&str; 2] = ["het4", "wan"];
@@ -49,28 +53,44 @@ pub fn print(
             unlike.entry(row.sigma).or_default().push(row);
         }
     }
+    let mut better = Vec::new();
     for ((group, fleet, sigma), rows) in &groups {
         let Cluster { name, about, .. } = &fleets[*fleet];
-        print_group(args, policies, rows, [group, name, about], args.sigma[*sigma]);
+        better.extend(print_group(args, policies, rows, [group, name, about], args.sigma[*sigma]));
     }
     let together = fleets.iter().filter(|fleet| UNLIKE.contains(&fleet.name)).count() > 1;
     for (sigma, rows) in unlike.iter().filter(|_| together && !args.each) {
         let place = ["all graphs", &UNLIKE.join(" and "), "each graph in each fleet counts once"];
-        print_group(args, policies, rows, place, args.sigma[*sigma]);
+        better.extend(print_group(args, policies, rows, place, args.sigma[*sigma]));
+    }
+    if !args.json && policies.len() > 1 {
+        print!("{}", verdict(&policies[0].0, &better));
     }
 }
 
-/// Prints the table of one group: of which graphs, where, and what that is.
+/// Where the first policy is not the best: what the tables come to.
+fn verdict(first: &str, better: &[String]) -> String {
+    let mut text = format!("\nbetter than {first} by more than noise (the whole interval):\n");
+    better.iter().for_each(|line| text += &format!("  {line}\n"));
+    if better.is_empty() {
+        text += "  no policy anywhere\n";
+    }
+    text
+}
+
+/// Prints the table of one group: of which graphs, where, and what that is. Returns a line for each policy that
+/// is better there than the first one.
 fn print_group(
     args: &Args,
     policies: &[(String, Policy)],
     rows: &[&Row],
     [group, fleet, about]: [&str; 3],
     sigma: f64,
-) {
+) -> Vec<String> {
     let lines = lines(policies, rows);
     if args.json {
-        return lines.iter().for_each(|line| println!("{}", line.json(group, fleet, sigma)));
+        lines.iter().for_each(|line| println!("{}", line.json(group, fleet, sigma)));
+        return Vec::new();
     }
     println!("\n{group} on {fleet} ({about}), sigma {sigma}");
     println!(
@@ -78,6 +98,20 @@ fn print_group(
         "policy", "/ bound", "95 %", "to first", "95 %", "GB", "no work", "waiting", "transfer"
     );
     lines.iter().for_each(Line::print);
+    let better = lines.iter().filter(|line| line.is_better());
+    better
+        .map(|line| {
+            let [mean, low, high] = [line.relative.mean, line.relative.low, line.relative.high].map(percent);
+            format!(
+                "{}: {mean:+.1} % ({low:+.1} to {high:+.1}), {group} on {fleet}, sigma {sigma}",
+                line.policy
+            )
+        })
+        .collect()
+}
+
+fn percent(ratio: f64) -> f64 {
+    (ratio - 1.0) * 100.0
 }
 
 fn lines<'a>(policies: &'a [(String, Policy)], rows: &[&Row]) -> Vec<Line<'a>> {
@@ -116,8 +150,13 @@ fn lines<'a>(policies: &'a [(String, Policy)], rows: &[&Row]) -> Vec<Line<'a>> {
 }
 
 impl Line<'_> {
+    /// Whether it is better than the first policy, beyond noise: with all of its interval, and by more than
+    /// what is rounded away. Who knows the truth does not compete.
+    fn is_better(&self) -> bool {
+        !is_clairvoyant(self.policy) && self.relative.high < 1.0 - ROUNDED
+    }
+
     fn print(&self) {
-        let percent = |ratio: f64| (ratio - 1.0) * 100.0;
         println!(
             "{:<24} {:>8.3} {:>15} {:>+8.1}% {:>17} {:>9.2}          {:>7.1} {:>7.1} {:>8.1}",
             self.policy,
@@ -143,6 +182,7 @@ impl Line<'_> {
             "ratio95": [self.ratio.low, self.ratio.high],
             "toFirst": self.relative.mean,
             "toFirst95": [self.relative.low, self.relative.high],
+            "better": self.is_better(),
             "gigabytes": self.gigabytes,
             "idle": { "noWork": self.no_work, "waiting": self.waiting, "transfer": self.transfer },
         })

@@ -92,7 +92,7 @@ pub fn read(json: &[u8]) -> Result<(Workload, Table<JobId, Span>), String> {
     let parents = parents(&tasks, &ids)?;
     let used: BTreeSet<JobId> = parents.iter().flatten().copied().collect();
     let mut paths = Paths::default();
-    let outputs = outputs(&tasks, &sizes, &mut paths);
+    let outputs = outputs(&tasks, &sizes, &mut paths)?;
     let (mut jobs, mut wanted) = (Table::new(), Vec::new());
     for (i, task) in tasks.iter().enumerate() {
         let made_by = |path: &PathId, paths: &Paths| match paths.table[*path].origin {
@@ -117,14 +117,23 @@ pub fn read(json: &[u8]) -> Result<(Workload, Table<JobId, Span>), String> {
         }
         jobs.push(job(task, needs, inputs, outputs[i].clone()));
     }
+    let work = Workload { jobs, paths: paths.table, wanted };
+    // Twice the same task, or tasks that need each other.
+    work.check().map_err(|e| e.to_string())?;
+    let times = times(&tasks, &file.workflow.execution)?;
+    Ok((work, times))
+}
+
+/// How long each task ran.
+fn times(tasks: &[Task], execution: &Execution) -> Result<Table<JobId, Span>, String> {
     let times: BTreeMap<&str, f64> =
-        file.workflow.execution.tasks.iter().map(|t| (t.id.as_str(), t.runtime_in_seconds)).collect();
-    let time = |task: &Task| {
-        let seconds = times.get(task.id.as_str()).ok_or(format!("task {} has no run time", task.id))?;
-        Ok(Span::from_secs_f64(*seconds))
+        execution.tasks.iter().map(|t| (t.id.as_str(), t.runtime_in_seconds)).collect();
+    let time = |task: &Task| match times.get(task.id.as_str()) {
+        Some(&seconds) if seconds >= 0.0 => Ok(Span::from_secs_f64(seconds)),
+        Some(seconds) => Err(format!("task {} ran for {seconds} s", task.id)),
+        None => Err(format!("task {} has no run time", task.id)),
     };
-    let times = tasks.iter().map(time).collect::<Result<_, String>>()?;
-    Ok((Workload { jobs, paths: paths.table, wanted }, times))
+    tasks.iter().map(time).collect()
 }
 
 fn parents(tasks: &[Task], ids: &BTreeMap<&str, JobId>) -> Result<Vec<BTreeSet<JobId>>, String> {
@@ -137,7 +146,11 @@ fn marker(task: &Task) -> String {
 }
 
 /// The paths that each task makes: its files, and its end.
-fn outputs(tasks: &[Task], sizes: &BTreeMap<&str, u64>, paths: &mut Paths) -> Vec<Vec<PathId>> {
+fn outputs(
+    tasks: &[Task],
+    sizes: &BTreeMap<&str, u64>,
+    paths: &mut Paths,
+) -> Result<Vec<Vec<PathId>>, String> {
     let mut all = Vec::new();
     for (i, task) in tasks.iter().enumerate() {
         let origin = Origin::Job(JobId::from_index(i));
@@ -145,13 +158,15 @@ fn outputs(tasks: &[Task], sizes: &BTreeMap<&str, u64>, paths: &mut Paths) -> Ve
         for name in &task.output_files {
             // Of two tasks that write a file, the first counts.
             if !paths.ids.contains_key(name) {
-                made.push(paths.add(name, origin, sizes.get(name.as_str()).copied().unwrap_or(0)));
+                let size = sizes.get(name.as_str());
+                let size = size.ok_or(format!("task {} makes {name}, which has no size", task.id))?;
+                made.push(paths.add(name, origin, *size));
             }
         }
         made.push(paths.add(&marker(task), origin, 0));
         all.push(made);
     }
-    all
+    Ok(all)
 }
 
 fn job(task: &Task, needs: BTreeSet<JobId>, inputs: BTreeSet<PathId>, outputs: Vec<PathId>) -> Job {

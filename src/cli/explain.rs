@@ -1,5 +1,6 @@
 //! `drvdispatch explain`, and what `plan --explain` says: why a job went where it went.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use super::runs::find;
 use crate::base::{Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
-use crate::run::{Entry, Expectation};
+use crate::run::{Attempt, Entry, Event, Expectation, Order, Step};
 use crate::sched::{Binding, OfferParts, Scheduler, explain};
 
 /// More derivations than this are counted, not explained.
@@ -109,13 +110,14 @@ impl Explained<'_> {
         let chosen = binding.seat.host;
         let name = |host: HostId| self.hosts[host].name.as_str();
         let reason = match &binding.build {
+            Some(_) if copies(self.entries).contains(&(job, binding.seat.attempt)) => WHY_A_COPY.to_owned(),
             Some((_, expect)) => why(expect, name),
             None => "but the build never began there".to_owned(),
         };
         let moment = binding.at.since(Time::ZERO);
         let _ = writeln!(
             text,
-            "  at {moment}: to {}, {reason}; {} from here to the end",
+            "  at {moment}: to {}, {reason}; {} from here to the end on average hosts",
             name(chosen),
             binding.rank
         );
@@ -163,6 +165,33 @@ fn matching(work: &Workload, name: &str) -> Result<Vec<JobId>, String> {
     Ok(found)
 }
 
+/// The attempts that were copies: begun while another attempt at the same job went on elsewhere.
+pub fn copies(entries: &[Entry]) -> BTreeSet<(JobId, Attempt)> {
+    let mut copies = BTreeSet::new();
+    let mut running: BTreeMap<(JobId, Attempt), HostId> = BTreeMap::new();
+    for entry in entries {
+        match &entry.what {
+            Step::Order(Order::Build { job, attempt, host, .. }) => {
+                if running.range((*job, Attempt(0))..=(*job, Attempt(u32::MAX))).next().is_some() {
+                    copies.insert((*job, *attempt));
+                }
+                running.insert((*job, *attempt), *host);
+            }
+            Step::Event(Event::Finished { job, attempt, .. }) => {
+                running.remove(&(*job, *attempt));
+            }
+            Step::Event(Event::HostLost { host, .. } | Event::HostRefused { host, .. }) => {
+                running.retain(|_, on| on != host);
+            }
+            _ => {}
+        }
+    }
+    copies
+}
+
+/// Why a copy was begun.
+pub const WHY_A_COPY: &str = "a copy: all of it sooner than the rest of it where it was begun";
+
 /// Why a job went to its host, in a few words.
 pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
@@ -182,7 +211,7 @@ mod tests {
     use crate::cost::Cost;
     use crate::fleet::LinkSpeed;
     use crate::graph::{Job, Origin, PathId, PathSpec};
-    use crate::run::{Event, SlotId, Step};
+    use crate::run::{Outcome, SlotId};
     use crate::sched::Policy;
 
     fn host(name: &str, system: &str, speed: f64) -> Host {
@@ -214,6 +243,25 @@ mod tests {
             paths: [spec].into_iter().collect(),
             wanted: vec![PathId(0)],
         }
+    }
+
+    #[test]
+    fn a_second_attempt_is_a_copy_while_the_first_goes_on() {
+        let build = |attempt, host| {
+            let (job, attempt, host, slot) = (JobId(0), Attempt(attempt), HostId(host), SlotId(0));
+            Step::Order(Order::Build { job, attempt, host, slot, cores: 0, expect: Expectation::default() })
+        };
+        let failed =
+            Step::Event(Event::Finished { job: JobId(0), attempt: Attempt(0), outcome: Outcome::Cancelled });
+        let lost = |host| Step::Event(Event::HostLost { host: HostId(host), cause: String::new() });
+        let copied = |steps: Vec<Step>| {
+            let entries: Vec<Entry> = steps.into_iter().map(|what| Entry { at: Time::ZERO, what }).collect();
+            copies(&entries).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(copied(vec![build(0, 1), build(1, 2), failed.clone()]), [(JobId(0), Attempt(1))]);
+        assert_eq!(copied(vec![build(0, 1), failed, build(1, 2)]), []);
+        assert_eq!(copied(vec![build(0, 1), lost(1), build(1, 2)]), []);
+        assert_eq!(copied(vec![build(0, 1), lost(2), build(1, 2)]).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `drvdispatch plan`: the way of a build up to dispatch, then the same scheduler in the simulated world.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,19 +10,19 @@ use serde::Serialize;
 
 use super::args::{What, Where};
 use super::error::CliError;
-use super::explain::{Explained, why};
+use super::explain::{Explained, WHY_A_COPY, copies, why};
 use super::learned::{Basis, Learned, Remember};
 use super::policies::{Comparison, Decide};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
-use crate::cost;
+use crate::cost::{self, Cost};
 use crate::dispatch::{Crew, Limits, Means, listen};
 use crate::drive::{Heard, Watch};
-use crate::fleet::HostId;
-use crate::graph::{JobId, makespan_bound};
+use crate::fleet::{Host, HostId};
+use crate::graph::{JobId, Workload, makespan_bound};
 use crate::report::{loss_parts, plural};
-use crate::run::{Entry, Event, Expectation, LossMeter, Losses, Order, SlotId, Step};
+use crate::run::{Attempt, Entry, Event, Expectation, LossMeter, Losses, Order, Step};
 use crate::sched::Policy;
 use crate::sim::Rehearsal;
 
@@ -88,6 +89,9 @@ struct PlannedJob {
     estimate: Span,
     p10: Span,
     p90: Span,
+    /// A second attempt, on a faster host that has nothing else to do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    copy: bool,
     why: String,
 }
 
@@ -154,14 +158,18 @@ fn make(
     let mut scheduler = fresh.clone();
     let end = rehearsal.run(&mut scheduler, &mut placements);
     let Placements { builds, meter, entries } = placements;
-    // What is expected has the host's speed and cores in it; the interval around it has the same.
-    let spread = |job: JobId, work: Span| work.as_secs_f64() / estimates[job].median.as_secs_f64().max(1e-6);
     // What a host has already is neither planned nor held against the plan.
     let mut cost: Table<JobId, Span> = Table::filled(work.jobs.len(), Span::ZERO);
     builds.iter().for_each(|(_, job, ..)| cost[*job] = estimates[*job].median);
     let lower_bound = makespan_bound(work, &cost, &limits);
     if args.compare {
-        let comparison = Comparison::new(&rehearsal, base, choice.name, lower_bound, builds.len());
+        let comparison = Comparison::new(
+            &rehearsal,
+            base,
+            choice.name,
+            lower_bound,
+            builds.len() - copies(&entries).len(),
+        );
         return Ok(Output::Comparison(comparison));
     }
     if let Some(name) = &args.explain {
@@ -173,18 +181,9 @@ fn make(
         let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
         return Ok(Output::Explanation(text));
     }
-    let planned = |&(start, job, host, expect): &(Time, JobId, HostId, Expectation)| PlannedJob {
-        start,
-        drv: work.jobs[job].drv.clone(),
-        name: work.jobs[job].name.clone(),
-        host: hosts[host].name.clone(),
-        estimate: expect.work,
-        p10: estimates[job].p10.scale(spread(job, expect.work)),
-        p90: estimates[job].p90.scale(spread(job, expect.work)),
-        why: why(&expect, |h| hosts[h].name.as_str()),
-    };
+    let copies = copies(&entries);
     Ok(Output::Plan(Plan {
-        derivations: builds.len(),
+        derivations: builds.len() - copies.len(),
         makespan: end.since(Time::ZERO),
         lower_bound,
         losses: meter.finish(end, lower_bound),
@@ -193,8 +192,35 @@ fn make(
         choice: args.decide.said_of(&choice, work.jobs.len()),
         estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),
-        jobs: builds.iter().map(planned).collect(),
+        jobs: planned(&builds, work, hosts, &estimates, &copies),
     }))
+}
+
+/// What is to be said of each build.
+fn planned(
+    builds: &[Begun],
+    work: &Workload,
+    hosts: &Table<HostId, Host>,
+    estimates: &Table<JobId, Cost>,
+    copies: &BTreeSet<(JobId, Attempt)>,
+) -> Vec<PlannedJob> {
+    // What is expected has the host's speed and cores in it; the interval around it has the same.
+    let spread = |job: JobId, work: Span| work.as_secs_f64() / estimates[job].median.as_secs_f64().max(1e-6);
+    let planned = |&(start, job, attempt, host, expect): &Begun| {
+        let copy = copies.contains(&(job, attempt));
+        PlannedJob {
+            start,
+            drv: work.jobs[job].drv.clone(),
+            name: work.jobs[job].name.clone(),
+            host: hosts[host].name.clone(),
+            estimate: expect.work,
+            p10: estimates[job].p10.scale(spread(job, expect.work)),
+            p90: estimates[job].p90.scale(spread(job, expect.work)),
+            copy,
+            why: if copy { WHY_A_COPY.to_owned() } else { why(&expect, |h| hosts[h].name.as_str()) },
+        }
+    };
+    builds.iter().map(planned).collect()
 }
 
 /// Asks the real hosts whether they are up and what they have.
@@ -233,9 +259,12 @@ fn trouble(fact: &Event) -> Option<String> {
     }
 }
 
+/// A build: when and where it begins, and what is expected of it.
+type Begun = (Time, JobId, Attempt, HostId, Expectation);
+
 /// The builds in the order in which they would begin, and everything that leads to them.
 struct Placements {
-    builds: Vec<(Time, JobId, HostId, Expectation)>,
+    builds: Vec<Begun>,
     meter: LossMeter,
     entries: Vec<Entry>,
 }
@@ -249,8 +278,8 @@ impl Watch for Placements {
     fn order(&mut self, at: Time, order: &Order) {
         self.meter.order(at, order);
         self.entries.push(Entry { at, what: Step::Order(order.clone()) });
-        if let Order::Build { job, host, slot: SlotId(_), expect, .. } = order {
-            self.builds.push((at, *job, *host, *expect));
+        if let Order::Build { job, attempt, host, expect, .. } = order {
+            self.builds.push((at, *job, *attempt, *host, *expect));
         }
     }
 }

@@ -48,6 +48,8 @@ struct Split {
     /// The sum over all shards.
     cost: Span,
     makespan: Span,
+    /// What one such machine would take for all of it.
+    one_machine: Span,
     /// What no schedule on so many machines takes less than, transfers not counted.
     lower_bound: Span,
     crossing_bytes: u64,
@@ -112,6 +114,7 @@ fn split(work: &Workload, estimates: &Table<JobId, Cost>, shards: u32, slots: u3
         derivations: work.jobs.len(),
         cost: cost.rows().iter().copied().sum(),
         makespan: sharding.makespan(),
+        one_machine: Sharding::new(work, &cost, 1, slots).makespan(),
         lower_bound: bound,
         crossing_bytes: sharding.crossing(work),
         shards: sharding.shards.iter().map(|(id, shard)| part(work, &sharding, id, shard)).collect(),
@@ -167,6 +170,14 @@ fn text(split: &Split) -> String {
         split.makespan,
         bytes(split.crossing_bytes)
     );
+    if split.shards.len() > 1 {
+        let word = if split.makespan < split.one_machine {
+            ""
+        } else {
+            " as well: these shards only follow each other"
+        };
+        let _ = writeln!(out, "one machine for all of it would take {}{word}", split.one_machine);
+    }
     let _ = writeln!(
         out,
         "one schedule over all these machines could take {} at best: `drvdispatch build`, where they can be reached",
@@ -235,5 +246,6 @@ mod tests {
         assert!(shape[1].starts_with("0 2 ") && shape[1].ends_with(" nothing of others"), "{text}");
         assert!(shape[2].starts_with("1 2 ") && shape[2].ends_with(" 1 path of 0 (1.0 MiB)"), "{text}");
         assert!(shape[3].starts_with("4 derivations in 2 shards: done in about"), "{text}");
+        assert!(shape[4].ends_with(" as well: these shards only follow each other"), "{text}");
     }
 }

@@ -14,7 +14,7 @@ use crate::run::SlotId;
 
 use super::Scheduler;
 use super::offer::Offer;
-use super::policy::Cores;
+use super::policy::{Choice, Cores};
 use super::state::{JobState, Seat};
 
 /// A host kept free for a job that needs all of it.
@@ -58,16 +58,22 @@ impl Scheduler {
     /// the offer. Until then, jobs that are over by then, nine times of ten, may still go there. Returns
     /// when the big job would be done.
     pub(super) fn reserve(&mut self, at: Time, job: JobId, offer: &Offer) -> Option<Time> {
-        if self.policy.cores != Cores::Adaptive || !self.is_big(job) {
+        // A policy that takes none but free hosts, or follows a plan, waits for none.
+        if self.policy.choice != Choice::Earliest || self.policy.cores != Cores::Adaptive || !self.is_big(job)
+        {
             return None;
         }
         let mut best: Option<(Time, HostId, Time)> = None;
         for &host in self.eligible[job].clone().iter() {
             let all = self.hosts.spec[host].cores;
-            if all == 0 || self.forecasts.of(host).available(at).is_none() {
+            if all == 0 || self.forecasts.of(host).available(at).is_none() || !self.may_wait_for(host, job) {
                 continue;
             }
             let from = self.latest_end(at, host);
+            // Where nothing runs there is nothing to wait for: if the job is not to go there, it never will.
+            if from <= at {
+                continue;
+            }
             let begin = from.max(at + self.transfer(host, job));
             let finish = begin + self.work_time(job, host, all);
             best = best.into_iter().chain([(finish, host, from)]).min();
@@ -75,6 +81,13 @@ impl Scheduler {
         let (finish, host, from) = best.filter(|&(finish, ..)| finish < offer.finish)?;
         self.reserved[host] = Some(Reservation { job, from });
         Some(finish)
+    }
+
+    /// Whether a job would be given to a host if that were free: it did not fail there, and the policy does not
+    /// keep to another one.
+    fn may_wait_for(&self, host: HostId, job: JobId) -> bool {
+        let kept = self.only.is_none_or(|only| only == host || !self.eligible[job].contains(&only));
+        kept && !self.tries[job].avoid.contains(&host)
     }
 
     /// When the last job on a host is over, nine times of ten.

@@ -12,6 +12,8 @@ use proptest::prelude::*;
 const MOST_JOBS: usize = 24;
 /// Systems of jobs and hosts. This machine builds for both.
 const SYSTEMS: [&str; 2] = ["x", "y"];
+/// The feature of jobs that gain from all the cores of a host. This machine has it.
+const BIG: &str = "big-parallel";
 
 /// A generated run.
 #[derive(Clone, Debug)]
@@ -51,6 +53,16 @@ pub struct Trouble {
     pub only: Vec<u32>,
 }
 
+/// What is special about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    Plain,
+    FixedOutput,
+    PreferLocal,
+    /// It gains from all the cores of a host, and requires one that says so.
+    Big,
+}
+
 /// What is drawn of one job.
 #[derive(Clone, Debug)]
 struct JobDraw {
@@ -63,6 +75,7 @@ struct JobDraw {
     system: usize,
     parallel: f64,
     refers: bool,
+    nature: Nature,
 }
 
 /// What is drawn of one host.
@@ -73,6 +86,11 @@ struct HostDraw {
     systems: usize,
     cores: u32,
     emulates_slowly: bool,
+    /// Whether big jobs may go there, and whether no others may.
+    big: (bool, bool),
+    /// It says that it only emulates the second system.
+    says_so: bool,
+    substitutes: bool,
 }
 
 fn job() -> impl Strategy<Value = JobDraw> {
@@ -82,27 +100,30 @@ fn job() -> impl Strategy<Value = JobDraw> {
         (0..30u8, any::<bool>(), any::<bool>()),
         prop::sample::select(vec![0, 0, 0, 1]),
         prop::sample::select(vec![0.0, 0.0, 0.5, 0.9]),
+        prop_oneof![
+            6 => Just(Nature::Plain),
+            1 => Just(Nature::FixedOutput),
+            1 => Just(Nature::PreferLocal),
+            2 => Just(Nature::Big),
+        ],
     )
-        .prop_map(|(needs, (size, micros), (fail, estimated_low, refers), system, parallel)| JobDraw {
-            needs,
-            size,
-            micros,
-            fails: fail == 0,
-            estimated_low,
-            system,
-            parallel,
-            refers,
+        .prop_map(|(needs, (size, micros), (fail, estimated_low, refers), system, parallel, nature)| {
+            JobDraw { needs, size, micros, fails: fail == 0, estimated_low, system, parallel, refers, nature }
         })
 }
 
 fn host() -> impl Strategy<Value = HostDraw> {
-    (0u32..3, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 6]), any::<bool>()).prop_map(
-        |(slots, speed, systems, cores, emulates_slowly)| HostDraw {
+    let says = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
+    (0u32..3, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 6]), any::<bool>(), says).prop_map(
+        |(slots, speed, systems, cores, emulates_slowly, (big, only_big, says_so, substitutes))| HostDraw {
             slots,
             speed: f64::from(speed) / 2.0,
             systems,
             cores,
             emulates_slowly,
+            big: (big, only_big),
+            says_so,
+            substitutes,
         },
     )
 }
@@ -234,16 +255,19 @@ fn slowdowns() -> impl Strategy<Value = Vec<Slowdown>> {
 fn describe(index: usize, draw: &HostDraw) -> Host {
     let local = index == 0;
     let offers = |i: &usize| local || draw.systems >> i & 1 == 1;
+    let feature = |yes: bool| if yes { vec![BIG.to_owned()] } else { vec![] };
+    let only_big = !local && draw.big.1;
+    let emulated = (SYSTEMS[1].to_owned(), draw.speed / 4.0);
     Host {
         name: if local { "local".into() } else { format!("h{index}") },
         systems: (0..SYSTEMS.len()).filter(offers).map(|i| SYSTEMS[i].to_owned()).collect(),
-        features: vec![],
-        mandatory: vec![],
+        features: feature(local || draw.big.0 || only_big),
+        mandatory: feature(only_big),
         slots: if local { draw.slots.max(1) } else { draw.slots },
         cores: draw.cores,
         speed: draw.speed,
-        emulated: std::collections::BTreeMap::new(),
-        substitutes: false,
+        emulated: if draw.says_so { [emulated].into() } else { [].into() },
+        substitutes: draw.substitutes,
         link: if local {
             LinkSpeed::FREE
         } else {
@@ -277,12 +301,12 @@ fn workload(draws: &[JobDraw]) -> Workload {
             drv: format!("/nix/store/{i:05}.drv"),
             name: format!("job{i}"),
             system: SYSTEMS[draw.system].into(),
-            features: vec![],
+            features: if draw.nature == Nature::Big { vec![BIG.to_owned()] } else { vec![] },
             needs,
             inputs,
             outputs: vec![output],
-            fixed_output: false,
-            prefer_local: false,
+            fixed_output: draw.nature == Nature::FixedOutput,
+            prefer_local: draw.nature == Nature::PreferLocal,
             parallel: draw.parallel > 0.0,
         });
         if i + 1 == draws.len() {

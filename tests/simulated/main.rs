@@ -190,7 +190,8 @@ proptest! {
     fn whatever_goes_wrong_the_run_ends(case in rough()) {
         let ended = run(&case);
         accounted(&case, &ended)?;
-        let (makespan, slack) = (ended.end.since(Time::ZERO), Span(2 * case.work.jobs.len() as u64));
+        // What a build comes to on a host of speed 1 is rounded to a microsecond, and that is eight on the slowest.
+        let (makespan, slack) = (ended.end.since(Time::ZERO), Span(8 * case.work.jobs.len() as u64));
         prop_assert!(
             makespan + slack >= ended.measured_bound,
             "{makespan:?} is below the bound {:?} by what builds took", ended.measured_bound

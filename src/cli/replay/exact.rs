@@ -1,6 +1,7 @@
 //! Whether the orders of logs are those that this version gives.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -8,6 +9,8 @@ use crate::base::Span;
 use crate::cli::error::CliError;
 use crate::cli::runs::find;
 use crate::records::RunFile;
+use crate::report::loss_parts;
+use crate::run::{Entry, Header, LossMeter, Losses, MeasuredBound, Step};
 use crate::sched::{Differs, Identical, Scheduler};
 
 /// What came of one log; times in microseconds.
@@ -23,6 +26,9 @@ pub(super) struct Exact {
     version: String,
     /// Whether the log ends in the middle of a line.
     torn: bool,
+    /// How long the run took beyond its lower bound by what its builds took, and why; absent where there is no such
+    /// bound.
+    losses: Option<Losses>,
     difference: Option<Difference>,
 }
 
@@ -67,6 +73,7 @@ impl Exact {
                 (Identical { events, orders: differs.row - events }, Some(Difference::of(differs)))
             }
         };
+        let losses = losses(header.clone(), &entries);
         Ok(Exact {
             run: file.name.clone(),
             identical: difference.is_none(),
@@ -74,6 +81,7 @@ impl Exact {
             orders: same.orders,
             version: header.version,
             torn: torn.is_some(),
+            losses,
             difference,
         })
     }
@@ -83,6 +91,7 @@ impl Exact {
         let (events, orders) = (grouped(self.events), grouped(self.orders));
         let Some(Difference { line, at, expected, given }) = &self.difference else {
             let _ = writeln!(text, "{}: identical: {events} events, {orders} orders", self.run);
+            text.extend(self.losses.as_ref().and_then(losses_text));
             return text;
         };
         let word = |order: &Option<String>| order.clone().unwrap_or_else(|| "no order".to_owned());
@@ -100,6 +109,36 @@ impl Exact {
         }
         text
     }
+}
+
+/// What a recorded run took beyond its lower bound.
+fn losses(header: Header, entries: &[Entry]) -> Option<Losses> {
+    let header = Arc::new(header);
+    let mut meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
+    let mut bound = MeasuredBound::new(&header);
+    for Entry { at, what } in entries {
+        match what {
+            Step::Event(event) => {
+                meter.event(*at, event);
+                bound.event(event);
+            }
+            Step::Order(order) => {
+                meter.order(*at, order);
+                bound.order(order);
+            }
+        }
+    }
+    meter.finish(entries.last()?.at, bound.bound())
+}
+
+fn losses_text(losses: &Losses) -> Option<String> {
+    let parts = loss_parts(losses).map(|parts| format!(": {parts}")).unwrap_or_default();
+    Some(format!(
+        "  {}, {:.2} times the lower bound of {}{parts}\n",
+        losses.makespan,
+        losses.ratio()?,
+        losses.bound
+    ))
 }
 
 impl Difference {

@@ -1,5 +1,5 @@
 use super::compare::Kind;
-use super::exact::grouped;
+use super::exact::{Exact, grouped};
 use super::table::{Row, Table};
 use crate::base::Span;
 use crate::sim::{Idle, Outcome};
@@ -49,6 +49,16 @@ fn the_table_says_what_more_hosts_would_have_gained() {
       without ruby           5m00s     5.00   3.0 MiB    50 %     25 %      0 %      25 %  (does not build all)
     would have saved: one more like ruby 18s (20 %), twice the bandwidth nothing
     ");
+}
+
+#[test]
+fn a_log_that_is_identical_says_where_its_time_went() {
+    let log = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/runs/faulted.jsonl");
+    let exact = Exact::of(&crate::cli::runs::find(log.to_str().unwrap()).unwrap()).unwrap();
+    let text = exact.text();
+    let second = text.lines().nth(1).unwrap_or_default();
+    let starts = second.starts_with("  30s, ") && second.contains(" times the lower bound of ");
+    assert!(starts && second.contains("lost host "), "{text}");
 }
 
 #[test]
