@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value;
 use rusqlite::{Row as SqlRow, Statement, TransactionBehavior, params_from_iter};
 
+use super::nom;
 use super::row::word;
 use super::{
     Build, Ended, History, HistoryError, MOST_LEARNED, MOST_OF_EACH, MOST_READ, Transfer, int, outcome_word,
@@ -223,21 +224,29 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub(super) fn knows(&self, build: &Build) -> Result<bool, HistoryError> {
-        let sql =
-            "SELECT EXISTS (SELECT 1 FROM builds WHERE stopped BETWEEN ? AND ? AND pname = ? AND host = ?
-            AND run <> ? AND outcome = ? AND abs(wall - ?) < 1500000)";
+        let sql = "SELECT pname, version, host FROM builds WHERE stopped BETWEEN ? AND ?
+            AND run <> ? AND outcome = ? AND abs(wall - ?) < 1500000";
         let Sample { pname, host, stopped, wall, .. } = &build.sample;
         let ask = || {
             let values = rusqlite::params![
                 int(stopped.saturating_sub(2)),
                 int(stopped.saturating_add(2)),
-                pname,
-                host,
                 build.run,
                 outcome_word(Ended::Built),
                 int(wall.0)
             ];
-            self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+            let mut statement = self.db.prepare_cached(sql)?;
+            let mut rows = statement.query(values)?;
+            while let Some(row) = rows.next()? {
+                let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+                let (name, version, place) = (text(0)?, text(1)?, text(2)?);
+                if (name == pname || nom::name_of(name, version) == pname)
+                    && (place == host || nom::host_of(place) == nom::host_of(host))
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         ask().map_err(self.failed())
     }
