@@ -52,9 +52,7 @@ impl Source {
             {
                 Ok(Source::Graph(file))
             }
-            Err(RunsError::Log { source: LogError::NotALog | LogError::Io { .. }, .. })
-                if is_packed(&file) =>
-            {
+            Err(RunsError::Log { .. }) if is_packed(&file) => {
                 let place = file.path.display();
                 Err(CliError::Usage(format!("{place} is compressed; unpack it first, as with `gunzip -k`")))
             }
