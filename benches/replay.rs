@@ -3,6 +3,7 @@
 //! Before the times, a line for each run in fixtures/runs says whether its orders are still the same, and
 //! how far from the lower bound it ends in simulation under this version's default policy.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use divan::Bencher;
@@ -86,7 +87,11 @@ fn exactly(bencher: Bencher) {
 #[divan::bench(sample_count = 1, sample_size = 1)]
 fn hundred_configurations_of_12083(bencher: Bencher) {
     let input = graphs::distribution().unwrap_or_else(|_| graphs::made_up(12_083, 1)).seeded(1);
-    let hosts = clusters::many(4);
+    let mut hosts = clusters::many(4);
+    // Who may build what is worked out anew for each fleet, by what hosts have.
+    let features: BTreeSet<String> =
+        input.told.jobs.rows().iter().flat_map(|job| job.features.iter().cloned()).collect();
+    hosts.iter_mut().for_each(|(_, host)| host.features = features.iter().cloned().collect());
     let all: Vec<HostId> = hosts.ids().collect();
     let eligible = Table::filled(input.told.jobs.len(), all);
     let estimates = cost::estimate(&input.told);

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
 
+#[path = "common/skipped.rs"]
+mod skipped;
+
 const NOM: &str = "hostname,derivation name,utc time,build seconds\r
 ,hello,2025-11-09 10:00:00,3\r
 ,hello,2025-11-09 11:00:00,4\r
@@ -150,7 +153,8 @@ fn forgetting_asks_first() {
     insta::assert_snapshot!(place.run("forget --before 2025-11-09T10:30:00Z --yes").err, @"1 build forgotten");
     insta::assert_snapshot!(place.run("forget zlib --yes").err, @"nothing of that is remembered");
     insta::assert_snapshot!(place.run("forget --all --yes").err, @"1 build forgotten");
-    assert!(!place.run("forget --yes").ok, "forget what?");
+    let what = place.run("forget --yes");
+    assert!(!what.ok && what.err.contains("<NAME|--host <HOST>|--before <DATE>|--all>"), "{}", what.err);
     assert_eq!(place.run("export").out, "");
 }
 
@@ -230,4 +234,59 @@ fn several_processes_take_in_at_once() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(place.run("export").out.lines().count(), 1800);
+}
+
+#[test]
+fn hosts_show_what_their_builds_have_taught() {
+    if Command::new("nix").arg("--version").output().is_err() {
+        return skipped::skip("no nix here");
+    }
+    let place = Place::new();
+    // Five packages that ruby builds in a third of the time, and transfers at 10 MB/s.
+    let mut rows = String::from(
+        "pname,version,class,system,host,cores,wall,cpu,input-size,output-size,outcome,stopped,run\n",
+    );
+    for n in 0..20 {
+        let (pname, wall) = (n % 5, 60_000_000 + n % 5 * 1_000_000);
+        rows +=
+            &format!("p{pname},1,source,x86_64-linux,local,1,{wall},,0,0,built,{},a\n", 1_700_000_000 + n);
+        rows += &format!(
+            "p{pname},1,source,x86_64-linux,ruby,1,{},,0,0,built,{},a\n",
+            wall / 3,
+            1_700_000_000 + n
+        );
+    }
+    place.write("builds.csv", &rows);
+    let way =
+        |n: u64| format!(r#"{{"transfer":{{"host":"ruby","bytes":100000000,"took":10000000,"at":{n}}}}}"#);
+    place.write("ways.jsonl", &(0..9).map(|n| way(n) + "\n").collect::<String>());
+    let taken = place.run("import builds.csv ways.jsonl");
+    assert!(
+        taken.ok && taken.err.contains("40 builds") && taken.err.contains("9 transfers"),
+        "{}",
+        taken.err
+    );
+    let hosts = |more: &[&str]| {
+        let mut command = Command::new(cargo_bin("drvdispatch"));
+        command.args(["hosts", "--builders", "ssh://ruby x86_64-linux - 2 1 kvm"]).args(more);
+        command.env("XDG_STATE_HOME", place.path("state")).env("NIX_CONFIG", "system = x86_64-linux");
+        said(command)
+    };
+    let json = hosts(&["--json"]);
+    assert!(json.ok, "{}", json.err);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let ruby = json.as_array().unwrap().iter().find(|host| host["name"] == "ruby").unwrap();
+    assert_eq!(
+        (&ruby["slots"], &ruby["speed"], &ruby["features"][0]),
+        (&2.into(), &1.0.into(), &"kvm".into())
+    );
+    assert_eq!(ruby["cores"], serde_json::Value::Null);
+    let speed = |host: &serde_json::Value| host["learned"]["x86_64-linux"].as_f64().unwrap();
+    let ratio = speed(ruby) / speed(&json[0]);
+    assert!((2.7..3.1).contains(&ratio), "{ratio}");
+    assert!(ruby["link"]["bytesPerSecond"].as_u64().unwrap().abs_diff(10_000_000) < 1_000_000, "{ruby}");
+    let none = hosts(&["--json", "--no-history"]);
+    let none: serde_json::Value = serde_json::from_str(&none.out).unwrap();
+    assert_eq!((&none[1]["learned"], &none[1]["link"]), (&serde_json::json!({}), &serde_json::Value::Null));
+    assert!(hosts(&[]).out.contains("learned"));
 }

@@ -133,8 +133,9 @@ fn logs_from_the_future_and_other_files_say_what_they_are() {
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("x.jsonl");
     let mut said = Vec::new();
-    for text in ["{\"format\":2}\n", "hello\n", "", "{\"format\":1"] {
-        fs::write(&file, text).unwrap();
+    for text in ["{\"format\":2}\n", "hello\n", "", "{", "{\"format\":1", "\u{1f}\u{8b}\u{8}"] {
+        // Each character a byte.
+        fs::write(&file, text.chars().map(|c| c as u8).collect::<Vec<u8>>()).unwrap();
         let (out, err, code) = output(&[file.to_str().unwrap()]);
         assert_eq!((out.as_str(), code), ("", 1));
         said.push(err.replace(temp.path().to_str().unwrap(), "DIR"));
@@ -144,6 +145,8 @@ fn logs_from_the_future_and_other_files_say_what_they_are() {
     error: DIR/x.jsonl: this is not a run log: its first line has no format number
     error: DIR/x.jsonl: the run log ends before its header does; nothing in it can be used
     error: DIR/x.jsonl: the run log ends before its header does; nothing in it can be used
+    error: DIR/x.jsonl: the run log ends before its header does; nothing in it can be used
+    error: DIR/x.jsonl is compressed; unpack it first, as with `gunzip -k`
     ");
 }
 

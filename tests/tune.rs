@@ -221,6 +221,14 @@ fn without_runs_it_says_what_to_do() {
     assert_eq!((code, found.as_str()), (1, ""));
     assert!(said.starts_with("error: no runs are recorded yet in /state/drvdispatch/runs"), "{said}");
     assert!(said.contains("`drvdispatch build`"), "{said}");
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/runs/onebig.jsonl");
+    let text = fs::read_to_string(small).expect("it is in the repository");
+    let begin: String = text.lines().take(40).map(|line| format!("{line}\n")).collect();
+    fs::write(place.runs().join("begun.jsonl"), begin).expect("it can be written");
+    let (code, found, _) = place.tune(&[]);
+    assert_eq!(code, 1);
+    assert!(found.contains("each `drvdispatch build` of 10 derivations or more records one"), "{found}");
+    fs::remove_file(place.runs().join("begun.jsonl")).expect("it is there");
     fs::write(place.runs().join("torn.jsonl"), "{").expect("it can be written");
     let (code, _, said) = place.tune(&[]);
     assert_eq!(code, 1);

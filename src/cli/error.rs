@@ -30,7 +30,7 @@ pub enum CliError {
     #[error("{}", no_host(.0))]
     NoHost(Vec<NoHost>),
     /// The file of `--graph`.
-    #[error("{from}: {cause}; --graph takes what `nix derivation show -r` prints, and this is not that")]
+    #[error("{from}: {cause}; a graph is what `nix derivation show -r` prints, and this is not that")]
     Graph {
         /// The file.
         from: String,

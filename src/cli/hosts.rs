@@ -1,18 +1,21 @@
 //! `drvdispatch hosts` and `drvdispatch hosts check`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::args::Where;
 use super::configured::config;
 use super::error::CliError;
 use super::learned::{Learned, Remember};
 use super::setup::Setup;
+use crate::base::Span;
 use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::nix::wire::Trust;
 use crate::report::bytes;
 
@@ -26,6 +29,9 @@ pub struct HostsArgs {
     place: Where,
     #[command(flatten)]
     remember: Remember,
+    /// Print the hosts as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -60,8 +66,66 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
     let params = config(false)?.cost;
     let learned =
         Learned::load(&args.remember, &params, setup.fleet.hosts.rows(), &mut |line| super::tell!("{line}"));
-    super::put(&table(&setup, &learned), "the hosts")?;
+    if args.json {
+        let all: Vec<Shown<'_>> = chosen(&setup).map(|(id, host)| Shown::of(id, host, &learned)).collect();
+        super::put(&json(&all)?, "the hosts")?;
+    } else {
+        super::put(&table(&setup, &learned), "the hosts")?;
+    }
     Ok(0)
+}
+
+/// A host for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    name: &'a str,
+    slots: u32,
+    /// `null` before a builder was asked.
+    cores: Option<u32>,
+    /// As configured.
+    speed: f64,
+    /// By system, where it is another one than the host's own.
+    emulated: BTreeMap<&'a str, f64>,
+    /// By system, as far as builds have shown it.
+    learned: BTreeMap<&'a str, f64>,
+    link: Option<Way>,
+    systems: &'a [String],
+    features: &'a [String],
+    mandatory: &'a [String],
+}
+
+/// What transfers have shown of a link.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Way {
+    bytes_per_second: u64,
+    /// In microseconds.
+    latency: Span,
+}
+
+impl<'a> Shown<'a> {
+    fn of(id: HostId, host: &'a Host, learned: &Learned) -> Shown<'a> {
+        let of_system = |name: &'a String| Some((name.as_str(), learned.speed(&host.name, name)?));
+        let way = |link: LinkSpeed| Way { bytes_per_second: link.bandwidth, latency: link.latency };
+        Shown {
+            name: &host.name,
+            slots: host.slots,
+            cores: (host.cores > 0).then_some(host.cores),
+            speed: host.speed,
+            emulated: host.emulated.keys().map(|name| (name.as_str(), host.speed_for(name))).collect(),
+            learned: host.systems.iter().filter_map(of_system).collect(),
+            link: learned.link(&host.name).filter(|_| id != HostId::HOME).map(way),
+            systems: &host.systems,
+            features: &host.features,
+            mandatory: &host.mandatory,
+        }
+    }
+}
+
+fn json(hosts: &[Shown<'_>]) -> Result<String, CliError> {
+    let text = serde_json::to_string(hosts).map_err(|e| CliError::io("writing the hosts")(e.into()))?;
+    Ok(text + "\n")
 }
 
 fn table(setup: &Setup, learned: &Learned) -> String {

@@ -82,19 +82,31 @@ impl Levels {
         found
     }
 
-    /// What one package's observations are off by if all levels are as here: builds, then the expectation.
-    fn residuals(&self, package: &Evidence, tie: f64) -> (Vec<f64>, f64) {
+    /// What one package's observations are off by if all levels are as here: builds into `found`, and the
+    /// expectation.
+    fn residuals(&self, package: &Evidence, tie: f64, found: &mut Vec<f64>) -> f64 {
         let expected = package.expected + self.offset(package.class, package.tilt);
         let normalised = |build: &Build| build.log + build.host.map_or(0.0, |host| self.speeds[host]);
         let weight: f64 = package.builds.iter().map(|build| build.weight).sum();
         let sum: f64 = package.builds.iter().map(|build| build.weight * normalised(build)).sum();
         let centre = (sum + tie * expected) / (weight + tie);
-        (package.builds.iter().map(|build| normalised(build) - centre).collect(), expected - centre)
+        found.clear();
+        found.extend(package.builds.iter().map(|build| normalised(build) - centre));
+        expected - centre
     }
 }
 
 /// A linear form: the index of each unknown and its factor.
 type Terms = Vec<(usize, f64)>;
+
+/// What is needed for one package at a time, kept for the next.
+#[derive(Default)]
+struct Scratch {
+    /// What each build is off by, then what it counts.
+    weights: Vec<f64>,
+    /// The sum of all observations, each times its weight.
+    all: Terms,
+}
 
 /// The normal equations: hosts first, then the level, the kinds and the tilt.
 struct System {
@@ -104,14 +116,15 @@ struct System {
     right: Vec<f64>,
     /// The weight of builds on each host.
     builds: Vec<f64>,
+    scratch: Scratch,
 }
 
 impl System {
     fn new(configured: &[f64], speed_spread: f64) -> System {
         let hosts = configured.len();
         let size = hosts + 2 + KINDS;
-        let (matrix, right) = (vec![0.0; size * size], vec![0.0; size]);
-        let mut system = System { hosts, size, matrix, right, builds: vec![0.0; hosts] };
+        let (matrix, right, scratch) = (vec![0.0; size * size], vec![0.0; size], Scratch::default());
+        let mut system = System { hosts, size, matrix, right, builds: vec![0.0; hosts], scratch };
         let precision = |spread: f64| (SPREAD_OF_BUILDS / spread).powi(2);
         for (host, speed) in configured.iter().enumerate() {
             system.expect(host, *speed, precision(speed_spread));
@@ -130,34 +143,37 @@ impl System {
     /// Adds `Σ ω (ℓ - ℓ̄)²` over the package's builds `ℓ = y + s` and its expectation `ℓ = μ + z·u`: what
     /// is left of the package when its own value is chosen best.
     fn add(&mut self, package: &Evidence, tie: f64, before: &Levels) {
-        let (builds, expected) = before.residuals(package, tie);
+        let Scratch { mut weights, mut all } = std::mem::take(&mut self.scratch);
+        let expected = before.residuals(package, tie, &mut weights);
         let far = |residual: f64, reach: f64| (reach / residual.abs().max(reach)).min(1.0);
-        let mut rows: Vec<(f64, f64, Terms)> = Vec::with_capacity(package.builds.len() + 1);
-        for (&Build { host, weight, log }, residual) in package.builds.iter().zip(builds) {
-            // Not absurdly far from what was expected, whoever measured it.
-            let log = log.clamp(package.expected - MAX_LOG, package.expected + MAX_LOG);
-            host.into_iter().for_each(|host| self.builds[host] += weight);
-            rows.push((weight * far(residual, FAR), log, host.map(|host| (host, 1.0)).into_iter().collect()));
-        }
-        let kind = self.hosts + 1 + package.class as usize;
-        let levels = vec![(self.hosts, 1.0), (kind, 1.0), (self.size - 1, package.tilt)];
+        let builds = || package.builds.iter();
+        weights.iter_mut().zip(builds()).for_each(|(w, build)| *w = build.weight * far(*w, FAR));
         // Between packages there is more chance than between builds of one.
-        rows.push((tie * far(expected, FAR / tie.min(1.0).sqrt()), package.expected, levels));
-        let weight: f64 = rows.iter().map(|row| row.0).sum();
-        if !(weight.is_finite() && weight > 0.0) {
-            return;
+        let own = tie * far(expected, FAR / tie.min(1.0).sqrt());
+        let weight = weights.iter().sum::<f64>() + own;
+        if weight.is_finite() && weight > 0.0 {
+            let kind = self.hosts + 1 + package.class as usize;
+            let levels = [(self.hosts, 1.0), (kind, 1.0), (self.size - 1, package.tilt)];
+            let mut constant = 0.0;
+            let mut add = |system: &mut System, terms: &[(usize, f64)], omega: f64, value: f64| {
+                system.square(terms, omega);
+                system.times(terms, -omega * value);
+                constant += omega * value;
+                all.extend(terms.iter().map(|(at, by)| (*at, omega * by)));
+            };
+            for (build, omega) in builds().zip(&weights) {
+                // Not absurdly far from what was expected, whoever measured it.
+                let log = build.log.clamp(package.expected - MAX_LOG, package.expected + MAX_LOG);
+                let term = build.host.map(|host| (host, 1.0));
+                build.host.into_iter().for_each(|host| self.builds[host] += build.weight);
+                add(self, term.as_slice(), *omega, log);
+            }
+            add(self, &levels, own, package.expected);
+            self.square(&all, -1.0 / weight);
+            self.times(&all, constant / weight);
         }
-        let mut all = Terms::new();
-        let mut constant = 0.0;
-        // Weight, constant and linear form of each ℓ.
-        for (omega, value, terms) in &rows {
-            self.square(terms, *omega);
-            self.times(terms, -omega * value);
-            constant += omega * value;
-            all.extend(terms.iter().map(|(at, by)| (*at, omega * by)));
-        }
-        self.square(&all, -1.0 / weight);
-        self.times(&all, constant / weight);
+        all.clear();
+        self.scratch = Scratch { weights, all };
     }
 
     fn square(&mut self, terms: &[(usize, f64)], by: f64) {

@@ -94,9 +94,11 @@ pub struct Memory {
 }
 
 /// One package, by the system it was built for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Systems {
     packages: BTreeMap<String, Package>,
+    /// What is expected of it by its name and kind. Asked for again each time that levels are solved for.
+    expected: Expectation,
     /// What it adds to the sum of its name class.
     counted: Option<f64>,
 }
@@ -106,6 +108,24 @@ struct Systems {
 struct NameClass {
     count: f64,
     sum: f64,
+}
+
+impl Systems {
+    fn new(expected: Expectation) -> Systems {
+        Systems { packages: BTreeMap::new(), expected, counted: None }
+    }
+
+    /// How far it is from what was expected of it, as a logarithm.
+    fn residual(&self, class: OutputClass, levels: &Levels, parallel_k: f64) -> f64 {
+        let by_class = f64::from(by_class(class, true));
+        let (mut weight, mut sum) = (0.0, 0.0);
+        for package in self.packages.values() {
+            let part = package.parallel.part(by_class, parallel_k);
+            weight += package.weight();
+            sum += package.weight() * package.mean(part, &levels.speeds);
+        }
+        sum / weight - self.expected.log - levels.offset(class, self.expected.tilt)
+    }
 }
 
 impl NameClass {
@@ -158,7 +178,10 @@ impl Memory {
             let said = residual * says(sample.wall.as_secs_f64());
             self.hosts.observe(host, sample.stopped, said, &self.params);
         }
-        let systems = self.packages.entry(sample.class).or_default().entry(sample.pname.clone()).or_default();
+        let packages = self.packages.entry(sample.class).or_default();
+        let systems = packages.entry(sample.pname.clone()).or_insert_with(|| {
+            Systems::new(expect(&self.table, &self.params, &sample.pname, sample.class, None))
+        });
         let package = systems.packages.entry(sample.system.clone()).or_insert_with(Package::new);
         package.learn(sample, host, &self.params);
         self.samples += 1;
@@ -296,7 +319,10 @@ impl Memory {
     /// What is expected of a package that was never built, and by how much more such packages take.
     fn expectation(&self, subject: &Subject<'_>) -> (Expectation, f64) {
         let Subject { pname, class, source_size, .. } = *subject;
-        let expectation = expect(&self.table, &self.params, pname, class, source_size);
+        let expectation = match (self.systems(subject), source_size) {
+            (Some(systems), None) => systems.expected,
+            _ => expect(&self.table, &self.params, pname, class, source_size),
+        };
         let names = self.name_classes.get(&class).and_then(|classes| classes.get(name_class(pname)));
         let NameClass { count, sum } = names.copied().unwrap_or_default();
         let level = self.levels.offset(class, expectation.tilt) + sum / (count + self.params.name_class_k);
@@ -307,8 +333,8 @@ impl Memory {
     fn solve(&mut self) {
         let mut evidence = Vec::new();
         for (class, packages) in &self.packages {
-            for (pname, systems) in packages {
-                let Expectation { log, tilt, .. } = expect(&self.table, &self.params, pname, *class, None);
+            for systems in packages.values() {
+                let Expectation { log, tilt, .. } = systems.expected;
                 let builds = systems.packages.values().flat_map(|package| self.builds(package, *class));
                 evidence.push(Evidence { expected: log, tilt, class: *class, builds: builds.collect() });
             }
@@ -317,15 +343,14 @@ impl Memory {
         self.levels = Levels::solve(&evidence, configured, self.params.k0, self.params.speed_spread);
         self.solved_at = self.samples;
         self.name_classes.clear();
-        for systems in self.packages.values_mut().flat_map(BTreeMap::values_mut) {
-            systems.counted = None;
+        for (class, packages) in &mut self.packages {
+            let names = self.name_classes.entry(*class).or_default();
+            for (pname, systems) in packages {
+                let residual = systems.residual(*class, &self.levels, self.params.parallel_k);
+                systems.counted = Some(residual);
+                names.entry(name_class(pname).to_owned()).or_default().add(residual, 1.0);
+            }
         }
-        let names: Vec<(OutputClass, String)> = self
-            .packages
-            .iter()
-            .flat_map(|(class, packages)| packages.keys().map(|pname| (*class, pname.clone())))
-            .collect();
-        names.iter().for_each(|(class, pname)| self.count_again(*class, pname));
     }
 
     /// The builds of a package, as far as they say something about hosts. How long a download takes says
@@ -346,16 +371,8 @@ impl Memory {
 
     /// Puts a package's distance from what was expected of it into the sum of its name class.
     fn count_again(&mut self, class: OutputClass, pname: &str) {
-        let Expectation { log, tilt, .. } = expect(&self.table, &self.params, pname, class, None);
-        let part = f64::from(by_class(class, true));
         let Some(systems) = self.packages.get_mut(&class).and_then(|all| all.get_mut(pname)) else { return };
-        let (mut weight, mut sum) = (0.0, 0.0);
-        for package in systems.packages.values() {
-            let part = package.parallel.part(part, self.params.parallel_k);
-            weight += package.weight();
-            sum += package.weight() * package.mean(part, &self.levels.speeds);
-        }
-        let residual = sum / weight - log - self.levels.offset(class, tilt);
+        let residual = systems.residual(class, &self.levels, self.params.parallel_k);
         let names = self.name_classes.entry(class).or_default();
         let name = names.entry(name_class(pname).to_owned()).or_default();
         if let Some(before) = systems.counted.replace(residual) {

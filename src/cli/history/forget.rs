@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write as _};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned, civil};
 
@@ -12,9 +12,10 @@ use crate::records::history::{Filter, Removed};
 use crate::report::plural;
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("what").args(["name", "host", "before", "all"]).required(true).multiple(true))]
 pub struct ForgetArgs {
     /// Builds whose name, with or without version, matches this glob
-    #[arg(value_name = "NAME", required_unless_present_any = ["host", "before", "all"])]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Builds of this host, and transfers to and from it
     #[arg(long, value_name = "HOST")]

@@ -52,6 +52,10 @@ impl Source {
             {
                 Ok(Source::Graph(file))
             }
+            Err(RunsError::Log { .. }) if is_packed(&file) => {
+                let place = file.path.display();
+                Err(CliError::Usage(format!("{place} is compressed; unpack it first, as with `gunzip -k`")))
+            }
             Err(error) => Err(CliError::Usage(error.to_string())),
             Ok(_) => Ok(Source::Log(file)),
         }
@@ -65,12 +69,25 @@ impl Source {
     }
 }
 
-/// Whether the file begins as JSON objects do.
-fn looks_like_a_graph(file: &RunFile) -> bool {
+/// The first bytes of a file, as many as there are of 64.
+fn beginning(file: &RunFile) -> Vec<u8> {
     use std::io::Read as _;
-    let mut start = [0u8; 64];
-    let read = std::fs::File::open(&file.path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
-    start[..read].trim_ascii_start().starts_with(b"{") && !start.starts_with(b"{\"format\":")
+    let mut start = Vec::new();
+    let read = std::fs::File::open(&file.path).and_then(|file| file.take(64).read_to_end(&mut start));
+    read.map(|_| start).unwrap_or_default()
+}
+
+/// Whether the file begins as JSON objects do, and not as a log or the little that is left of one.
+fn looks_like_a_graph(file: &RunFile) -> bool {
+    let start = beginning(file);
+    let log = b"{\"format\":";
+    start.trim_ascii_start().starts_with(b"{") && !start.starts_with(log) && !log.starts_with(&start)
+}
+
+/// Whether it begins as what gzip, xz or zstd have written does.
+fn is_packed(file: &RunFile) -> bool {
+    let magic: [&[u8]; 3] = [&[0x1f, 0x8b], &[0xfd, b'7', b'z', b'X', b'Z'], &[0x28, 0xb5, 0x2f, 0xfd]];
+    magic.iter().any(|magic| beginning(file).starts_with(magic))
 }
 
 /// Reads a log and takes it apart.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Gain, Judge, Row, Searched, Tuned};
 use crate::report::plural;
-use crate::tune::{Accuracy, FEWEST_RUNS, Score};
+use crate::tune::{Accuracy, FEWEST_BUILDS, FEWEST_RUNS, Score};
 
 /// All of it.
 pub(super) fn text(tuned: &Tuned) -> String {
@@ -14,7 +14,13 @@ pub(super) fn text(tuned: &Tuned) -> String {
     }
     match &tuned.search {
         Some(search) => searched(search, tuned.runs.len(), &mut out),
-        None => out.push_str("no run can be gone through again, so nothing was searched for\n"),
+        None => {
+            let _ = writeln!(
+                out,
+                "no run can be gone through again, so nothing was searched for: each `drvdispatch build` of \
+                 {FEWEST_BUILDS} derivations or more records one that can"
+            );
+        }
     }
     out.push('\n');
     estimator(&tuned.estimator, &mut out);

@@ -312,3 +312,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn hosts_are_told_apart_also_by_many_builds_of_one_name() {
+    // As in a build of generated derivations: one name, and each takes what it takes.
+    let speeds = [2.0, 1.0, 1.0, 0.5];
+    let mut random = Random::new(5);
+    let mut worst: Vec<f64> = (0..20)
+        .map(|_| {
+            let mut memory = Memory::new(CostParams::default());
+            for n in 0..400 {
+                let host = random.below(4) as usize;
+                let seconds = 20.0 * random.lognormal(0.5) / speeds[host];
+                let sample = Sample { host: format!("h{host}"), stopped: n * 10, ..sample("job", seconds) };
+                memory.learn(&sample);
+            }
+            memory.learn_all([]);
+            let learned = |host: usize| memory.speed(&format!("h{host}"), "x86_64-linux").unwrap();
+            let off = |host: usize| (learned(host) / learned(1) / speeds[host]).ln().abs();
+            (0..4).map(off).fold(0.0, f64::max)
+        })
+        .collect();
+    worst.sort_by(f64::total_cmp);
+    assert!(worst[10] < 0.25, "{worst:?}");
+}

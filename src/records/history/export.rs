@@ -58,7 +58,12 @@ pub fn export_csv(
             done = csv.write_record(fields(&build));
         }
     })?;
-    Ok(done.map_err(io::Error::from).and_then(|()| csv.flush()))
+    // In its own conversion the kind gets lost, by which a reader that has gone is told.
+    let plain = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    };
+    Ok(done.map_err(plain).and_then(|()| csv.flush()))
 }
 
 fn fields(build: &Build) -> [String; 13] {

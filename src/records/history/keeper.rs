@@ -188,3 +188,54 @@ impl Writer {
         say(&self.trouble, format!("the history is not written any further: {error}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::tests::{all, place, row};
+    use super::*;
+
+    fn writer(path: &Path) -> Writer {
+        Writer {
+            history: Some(History::open(path).unwrap()),
+            identity: identity(path),
+            nom: None,
+            waiting: Vec::new(),
+            trouble: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_run_has_built_is_there_while_it_goes_on() {
+        let (_temp, path) = place();
+        let reader = History::open(&path).unwrap();
+        let mut writer = writer(&path);
+        // Nothing is sent before the thread takes it, which it does not do with one more than a batch before it
+        // has written something.
+        let (send, receive) = crossbeam::channel::bounded(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || writer.run(&receive));
+            (0..=BATCH as u64).for_each(|n| send.send(row("hello", n, n)).unwrap());
+            assert!(!all(&reader).is_empty());
+            drop(send);
+        });
+        assert_eq!(all(&reader).len(), BATCH + 1);
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_in_time_costs_nothing() {
+        let (_temp, path) = place();
+        let mut writer = writer(&path);
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        writer.waiting.extend((0..5).map(|n| row("hello", n, n)));
+        writer.write(false);
+        assert_eq!((writer.waiting.len(), writer.trouble.lock().unwrap().take()), (5, None));
+        other.execute_batch("ROLLBACK").unwrap();
+        writer.waiting.push(row("hello", 5, 5));
+        writer.write(true);
+        assert_eq!((writer.waiting.len(), writer.trouble.lock().unwrap().take()), (0, None));
+        assert_eq!(all(&History::open(&path).unwrap()).len(), 6);
+    }
+}

@@ -26,6 +26,8 @@ const TIME: &str = "%Y-%m-%d %H:%M:%S";
 const MOST: usize = 10;
 /// How long its lock is waited for. Its holders write one small file.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long until it is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,11 @@ impl NomFile {
     /// # Errors
     /// The file cannot be read, understood, locked or written; it is as it was.
     pub fn append(&mut self, rows: &[Row]) -> Result<(), String> {
+        self.append_after(rows, &mut || std::thread::sleep(AGAIN))
+    }
+
+    /// The same; `pause` is called as often as another process has the lock.
+    pub(super) fn append_after(&mut self, rows: &[Row], pause: &mut dyn FnMut()) -> Result<(), String> {
         let built = |row: &Row| match row {
             Row::Build(build) if build.outcome == Ended::Built => report(&build.sample),
             _ => None,
@@ -63,7 +70,7 @@ impl NomFile {
             return Ok(());
         }
         let named = |e: io::Error| format!("{}: {e}", self.path.display());
-        let _lock = lock(&self.path).map_err(named)?;
+        let _lock = lock(&self.path, pause).map_err(named)?;
         let mut reports = read(&self.path).map_err(|why| format!("{}: {why}", self.path.display()))?;
         for (key, at, seconds) in new {
             let times = reports.entry(key).or_default();
@@ -79,17 +86,22 @@ impl NomFile {
 /// The key, the time and the seconds of a build.
 fn report(sample: &Sample) -> Option<((String, String), Timestamp, u64)> {
     let at = Timestamp::from_second(i64::try_from(sample.stopped).ok()?).ok()?;
-    // It takes off what looks like a version where a derivation does not say what its name is without.
-    let pname = match sample.version.as_str() {
-        "" => sample.pname.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c)),
-        _ => sample.pname.as_str(),
-    };
+    let name = name_of(&sample.pname, &sample.version);
     // It rounds down.
-    Some(((nom_host(&sample.host).to_owned(), pname.to_owned()), at, sample.wall.0 / 1_000_000))
+    Some(((host_of(&sample.host).to_owned(), name.to_owned()), at, sample.wall.0 / 1_000_000))
+}
+
+/// Its name for what is built. It takes off what looks like a version where a derivation does not say what its
+/// name is without.
+pub(super) fn name_of<'a>(pname: &'a str, version: &str) -> &'a str {
+    match version {
+        "" => pname.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c)),
+        _ => pname,
+    }
 }
 
 /// Its name for a host: without protocol and user, and nothing for this machine.
-fn nom_host(host: &str) -> &str {
+pub(super) fn host_of(host: &str) -> &str {
     let host = host.split_once("://").map_or(host, |(_, rest)| rest);
     let host = host.split_once('@').map_or(host, |(_, rest)| rest);
     if host == "local" { "" } else { host }
@@ -145,7 +157,7 @@ fn write(path: &Path, reports: &Reports) -> io::Result<()> {
 }
 
 /// Its lock, as soon as nobody else has it.
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path, pause: &mut dyn FnMut()) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o666).open(&name)?;
@@ -153,7 +165,7 @@ fn lock(path: &Path) -> io::Result<File> {
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(20));
+                pause();
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(io::Error::other("another process keeps it locked"));

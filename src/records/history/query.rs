@@ -1,8 +1,12 @@
 //! What is asked of the history, and what of it is forgotten.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use rusqlite::types::Value;
 use rusqlite::{Row as SqlRow, Statement, TransactionBehavior, params_from_iter};
 
+use super::nom;
 use super::row::word;
 use super::{
     Build, Ended, History, HistoryError, MOST_LEARNED, MOST_OF_EACH, MOST_READ, Transfer, int, outcome_word,
@@ -94,20 +98,20 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub fn memory(&self, mut memory: Memory, before: Option<u64>) -> Result<Memory, HistoryError> {
-        let newest = format!(
-            "SELECT * FROM builds WHERE outcome = ? AND stopped < ? ORDER BY stopped DESC, id DESC LIMIT {MOST_READ}"
-        );
-        let of_each = format!(
-            "SELECT *, row_number() OVER (PARTITION BY pname, class, system ORDER BY stopped DESC, id DESC) AS place
-             FROM ({newest})"
-        );
+        // The newest first, until there are enough; the index by time has them in this order.
         let sql = format!(
-            "SELECT {COLUMNS} FROM (SELECT * FROM ({of_each}) WHERE place <= {MOST_OF_EACH}
-             ORDER BY stopped DESC, id DESC LIMIT {MOST_LEARNED}) ORDER BY stopped, id"
+            "SELECT {COLUMNS} FROM builds WHERE outcome = ? AND stopped < ? ORDER BY stopped DESC, id DESC
+             LIMIT {MOST_READ}"
         );
         let values = [Value::from(outcome_word(Ended::Built)), Value::from(before.map_or(i64::MAX, int))];
-        let mut samples = Vec::new();
-        self.each(&sql, &values, |build| samples.push(build.sample))?;
+        let (mut samples, mut counts) = (Vec::new(), Counts::new());
+        self.each(&sql, &values, |Build { sample, .. }| {
+            if one_more(&mut counts, &sample) {
+                samples.push(sample);
+            }
+            if samples.len() < MOST_LEARNED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        samples.reverse();
         memory.learn_all(&samples);
         Ok(memory)
     }
@@ -127,13 +131,13 @@ impl History {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn builds(&self, which: &Filter, see: impl FnMut(Build)) -> Result<(), HistoryError> {
+    pub fn builds(&self, which: &Filter, mut see: impl FnMut(Build)) -> Result<(), HistoryError> {
         let (condition, values) = which.builds();
-        self.each(
-            &format!("SELECT {COLUMNS} FROM builds WHERE {condition} ORDER BY stopped, id"),
-            &values,
-            see,
-        )
+        let sql = format!("SELECT {COLUMNS} FROM builds WHERE {condition} ORDER BY stopped, id");
+        self.each(&sql, &values, |build| {
+            see(build);
+            ControlFlow::Continue(())
+        })
     }
 
     /// Shows the transfers of a filter to `see`, the oldest first; none to a filter by name.
@@ -220,37 +224,64 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub(super) fn knows(&self, build: &Build) -> Result<bool, HistoryError> {
-        let sql =
-            "SELECT EXISTS (SELECT 1 FROM builds WHERE stopped BETWEEN ? AND ? AND pname = ? AND host = ?
-            AND run <> ? AND outcome = ? AND abs(wall - ?) < 1500000)";
+        let sql = "SELECT pname, version, host FROM builds WHERE stopped BETWEEN ? AND ?
+            AND run <> ? AND outcome = ? AND abs(wall - ?) < 1500000";
         let Sample { pname, host, stopped, wall, .. } = &build.sample;
         let ask = || {
             let values = rusqlite::params![
                 int(stopped.saturating_sub(2)),
                 int(stopped.saturating_add(2)),
-                pname,
-                host,
                 build.run,
                 outcome_word(Ended::Built),
                 int(wall.0)
             ];
-            self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+            let mut statement = self.db.prepare_cached(sql)?;
+            let mut rows = statement.query(values)?;
+            while let Some(row) = rows.next()? {
+                let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+                let (name, version, place) = (text(0)?, text(1)?, text(2)?);
+                if (name == pname || nom::name_of(name, version) == pname)
+                    && (place == host || nom::host_of(place) == nom::host_of(host))
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         ask().map_err(self.failed())
     }
 
-    fn each(&self, sql: &str, values: &[Value], mut see: impl FnMut(Build)) -> Result<(), HistoryError> {
+    /// Shows builds to `see` until it has seen enough.
+    fn each(
+        &self,
+        sql: &str,
+        values: &[Value],
+        mut see: impl FnMut(Build) -> ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
         let mut run = |mut statement: Statement<'_>| {
             let mut rows = statement.query(params_from_iter(values))?;
             while let Some(row) = rows.next()? {
-                if let Some(build) = build_of(row)? {
-                    see(build);
+                if let Some(build) = build_of(row)?
+                    && see(build).is_break()
+                {
+                    break;
                 }
             }
             Ok(())
         };
         self.db.prepare(sql).and_then(&mut run).map_err(self.failed())
     }
+}
+
+/// How many builds of a package are learned from so far, by kind, name and system.
+type Counts = BTreeMap<OutputClass, BTreeMap<String, BTreeMap<String, i64>>>;
+
+/// Counts a build, unless there are enough of its package.
+fn one_more(counts: &mut Counts, of: &Sample) -> bool {
+    let names = counts.entry(of.class).or_default();
+    let count = names.entry(of.pname.clone()).or_default().entry(of.system.clone()).or_default();
+    *count += 1;
+    *count <= MOST_OF_EACH
 }
 
 /// A count from the file: never negative where this program wrote it.

@@ -257,3 +257,19 @@ fn a_policy_of_another_time_is_no_panic() {
     let error = Recording::new(&made.header, &made.log).unwrap_err().to_string();
     assert!(error.contains("does not know the run's policy") && error.contains("0.1.0"), "{error}");
 }
+
+#[test]
+fn what_nobody_can_build_is_told_also_of_a_graph() {
+    let work = work();
+    let hosts = fleet();
+    let mut only_x = hosts.clone();
+    only_x.iter_mut().for_each(|(_, host)| host.systems = vec!["x".into()]);
+    let able = |job: &Job| -> Vec<HostId> {
+        hosts.ids().filter(|id| only_x[*id].lacks(&job.system, &job.features).is_none()).collect()
+    };
+    let eligible = work.jobs.rows().iter().map(able).collect();
+    let graph = Recording::imagined(work.clone(), only_x.clone(), crate::cost::estimate(&work), eligible);
+    let names = |refused: Vec<crate::fleet::NoHost>| refused.into_iter().map(|r| r.name).collect::<Vec<_>>();
+    assert_eq!(names(graph.refused_by(&only_x)), ["p0-1"]);
+    assert_eq!(names(graph.refused_by(&hosts)), [""; 0], "hosts of a what-if can");
+}

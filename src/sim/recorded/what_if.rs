@@ -217,10 +217,13 @@ impl Recording {
         eligible
     }
 
-    /// The derivations that might be built in the run and that nobody of another fleet can build.
+    /// The derivations that might be built in the run and that nobody of another fleet can build; in one that
+    /// was only imagined, all may be.
     pub fn refused_by(&self, hosts: &Table<HostId, Host>) -> Vec<NoHost> {
         let eligible = self.eligible_on(hosts);
-        let nobody = eligible.iter().filter(|(job, able)| able.is_empty() && !self.eligible[*job].is_empty());
+        let imagined = self.facts.is_empty();
+        let might = |job: JobId| imagined || !self.eligible[job].is_empty();
+        let nobody = eligible.iter().filter(|(job, able)| able.is_empty() && might(*job));
         let refusal = |(job, _): (JobId, &Vec<HostId>)| {
             let spec = &self.told.jobs[job];
             let lack = |host: &Host| host.lacks(&spec.system, &spec.features);

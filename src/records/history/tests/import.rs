@@ -72,6 +72,20 @@ fn what_was_passed_on_to_nom_does_not_come_back() {
 }
 
 #[test]
+fn neither_does_what_nom_has_another_name_for() {
+    let (_temp, mut history) = history();
+    let mut own = build("nixos-system-25", 3, 1_762_682_401);
+    (own.sample.version, own.sample.host) = (String::new(), "ssh-ng://root@ruby".into());
+    history.add(&[Row::Build(own)]).unwrap();
+    let header = NOM.lines().next().unwrap();
+    let told = |name: &str, host: &str| format!("{header}\r\n{host},{name},2025-11-09 10:00:01,3\r\n");
+    let imported = take(&mut history, &told("nixos-system", "ruby"));
+    assert_eq!((imported.builds, imported.known), (0, 1), "{imported:?}");
+    assert_eq!(take(&mut history, &told("nixos-system", "opal")).builds, 1, "another host");
+    assert_eq!(take(&mut history, &told("nixos", "ruby")).builds, 1, "another name");
+}
+
+#[test]
 fn older_noms_have_mean_times_only() {
     let (_temp, mut history) = history();
     let imported = take(&mut history, ",hello,3\r\nruby,gcc,900\r\nruby,gcc\r\n");
@@ -163,6 +177,28 @@ fn any_row() -> impl Strategy<Value = Row> {
     let transfer =
         (name, 0..1u64 << 40, 0..1u64 << 40).prop_map(|(host, bytes, at)| transfer(&host, bytes, at));
     prop_oneof![4 => build, 1 => transfer]
+}
+
+/// Takes nothing.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_told_as_that() {
+    let (_temp, mut history) = history();
+    history.add(&(0..900).map(|n| row("hello", n, n)).collect::<Vec<_>>()).unwrap();
+    let json = export_json(&history, &Filter::default(), &mut Gone).unwrap().unwrap_err();
+    let csv = export_csv(&history, &Filter::default(), &mut Gone).unwrap().unwrap_err();
+    assert_eq!([json.kind(), csv.kind()], [std::io::ErrorKind::BrokenPipe; 2]);
 }
 
 proptest! {

@@ -35,35 +35,6 @@ fn all_is_written_by_the_end_also_of_a_run_that_ends_in_an_error() {
 }
 
 #[test]
-fn what_a_run_has_built_is_there_while_it_goes_on() {
-    let (_temp, path) = place();
-    let mut keeper = keeper(&path, None);
-    builds(&mut keeper, 3);
-    let reader = History::open(&path).unwrap();
-    let until = std::time::Instant::now() + Duration::from_secs(20);
-    while all(&reader).len() < 3 {
-        assert!(std::time::Instant::now() < until, "nothing was written");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(keeper.finish(), None);
-}
-
-#[test]
-fn a_lock_that_is_let_go_in_time_costs_nothing() {
-    let (_temp, path) = place();
-    let mut keeper = keeper(&path, None);
-    let other = Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    builds(&mut keeper, 5);
-    // Longer than a batch is gathered, and than the lock is waited for once.
-    std::thread::sleep(PATIENCE + Duration::from_millis(800));
-    builds(&mut keeper, 6);
-    other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(keeper.finish(), None);
-    assert_eq!(all(&History::open(&path).unwrap()).len(), 6);
-}
-
-#[test]
 fn a_lock_that_is_kept_costs_the_history_and_is_said_once() {
     let (_temp, path) = place();
     let mut keeper = keeper(&path, None);

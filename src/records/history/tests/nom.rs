@@ -60,14 +60,11 @@ fn whoever_has_the_lock_is_waited_for() {
     let (_temp, path) = file(HEADER);
     let lock = fs::File::create(format!("{}.lock", path.display())).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let append = |n: u64| NomFile::at(&path).unwrap().append(&[row("hello", n, n)]);
-    assert!(append(1).unwrap_err().contains("locked"));
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| append(2));
-        std::thread::sleep(Duration::from_millis(100));
-        drop(lock);
-        waits.join().unwrap().unwrap();
-    });
+    let mut nom = NomFile::at(&path).unwrap();
+    assert!(nom.append(&[row("hello", 1, 1)]).unwrap_err().contains("locked"));
+    let mut held = Some(lock);
+    nom.append_after(&[row("hello", 2, 2)], &mut || drop(held.take())).unwrap();
+    assert!(held.is_none(), "it did not wait");
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
 }
 
