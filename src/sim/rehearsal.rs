@@ -26,6 +26,9 @@ pub const RIVALS: [&str; 3] = ["all-local", "all-fastest", "no-tolerance"];
 /// How much sooner another policy has to be than the default: by less, estimates say nothing, and the
 /// default has more ways to go on when they are wrong.
 const MARGIN: f64 = 0.01;
+/// And by so much at least: with estimates of tenths of a second, less than this says nothing, and a policy
+/// that keeps to one host is a bad one to be wrong with.
+const LEAST: Span = Span::from_secs(1);
 
 /// With more jobs than this only the default is looked at: on two processors, the comparison takes about half
 /// a second for so many.
@@ -155,7 +158,7 @@ impl<'a> Rehearsal<'a> {
 /// The first, unless another one leaves no more undone and is sooner by the margin.
 fn soonest(trials: &[Trial]) -> &'static str {
     let Some((default, rivals)) = trials.split_first() else { return DEFAULT };
-    let limit = default.makespan.scale(1.0 - MARGIN);
+    let limit = default.makespan.scale(1.0 - MARGIN).min(default.makespan.saturating_sub(LEAST));
     let better = rivals.iter().filter(|rival| rival.missing <= default.missing && rival.makespan < limit);
     better.min_by_key(|rival| rival.makespan).unwrap_or(default).name
 }
