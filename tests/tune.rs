@@ -158,7 +158,7 @@ const BAD: &str = "# what somebody once tried\n[policy]\ntransfer_term = false #
 
 #[test]
 fn what_clearly_matters_is_found_and_written() {
-    let place = Place::new().configured(BAD).with_runs(8, &slow_links());
+    let place = Place::new().configured(BAD).with_runs(16, &slow_links());
     let (code, found, errors) = place.tune(&["--dry-run", "--budget", "900"]);
     assert_eq!(code, 0, "{errors}");
     assert!(found.contains("would be written to /config/drvdispatch/config.toml"), "{found}");

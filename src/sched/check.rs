@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::lacks::Prospect;
 use super::policy::Cores;
 use super::state::JobState;
 use super::{Phase, Scheduler};
-use crate::base::{Span, Time};
+use crate::base::{Id, Span, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId};
 
@@ -169,7 +168,7 @@ impl Scheduler {
     }
 
     /// The transfer times that are kept for ready jobs are nothing where nothing is to be transferred, and
-    /// only there; the order of their hosts is that of what they rest on.
+    /// only there; and the hosts that are thought to have all inputs of one are those that do.
     fn check_lacks(&self) -> Result<(), String> {
         if self.policy.transfer_overhead == Span::ZERO {
             return Ok(());
@@ -184,11 +183,13 @@ impl Scheduler {
                     return Err(format!("what {job} lacks on {host} is out of date"));
                 }
             }
-            for &Prospect { least, transfer, host } in self.lacks.order(job).unwrap_or_default() {
-                let counted = if self.policy.transfer_term { transfer } else { Span::ZERO };
-                let work = self.work_time(job, host, self.hosts.spec[host].cores);
-                if self.lacks.get(host, job) != Some(transfer) || least != counted + work {
-                    return Err(format!("the order of the hosts for {job} is out of date"));
+            let settled = |host| !inputs.iter().any(|&path| pending.contains(&(host, path)));
+            if let Some(complete) = self.lacks.complete(job) {
+                let here = |host: &&HostId| self.inputs_complete(**host, job) && settled(**host);
+                let listed = |host: &&HostId| complete.contains(host.index()) && settled(**host);
+                let eligible = || self.eligible[job].iter();
+                if !eligible().filter(here).eq(eligible().filter(listed)) {
+                    return Err(format!("the hosts that have all of what {job} reads are others"));
                 }
             }
         }

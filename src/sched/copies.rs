@@ -23,6 +23,8 @@ use super::{Phase, Scheduler};
 const MOST: u32 = 2;
 /// Parts of the time since the beginning after which the builds are looked at again.
 const AGAIN: f64 = 0.02;
+/// A copy has to gain so much: another build of the same for less only costs.
+const LEAST_GAIN: Span = Span::from_millis(200);
 /// The least such time.
 const SOONEST: Span = Span::from_millis(500);
 
@@ -50,11 +52,10 @@ impl Scheduler {
     /// Whether there are builds on a host that is slower than one with a free slot.
     fn is_slow_host_busy(&self) -> bool {
         let hosts = || self.hosts.spec.ids();
-        let systems = self.pace.rows().first().map_or(0, Vec::len);
-        (0..systems).any(|system| {
+        self.paces.rows().iter().any(|pace| {
             let free = hosts().filter(|&h| !self.forecasts.of(h).free.is_empty());
-            let fastest = free.map(|h| self.pace[h][system]).fold(f64::INFINITY, f64::min);
-            hosts().any(|h| self.pace[h][system] > fastest && self.jobs.seated_on(h).next().is_some())
+            let fastest = free.map(|h| pace[h]).fold(f64::INFINITY, f64::min);
+            hosts().any(|h| pace[h] > fastest && self.jobs.seated_on(h).next().is_some())
         })
     }
 
@@ -63,7 +64,8 @@ impl Scheduler {
         for &(end, job) in late.iter().rev() {
             let Some((finish, host)) = self.soonest_copy(at, job) else { continue };
             let Some(seat) = self.jobs.state(job).seat() else { continue };
-            if finish.since(at).scale(margin) < (end + self.onward(job, seat.host)).since(at) {
+            let here = (end + self.onward(job, seat.host)).since(at);
+            if finish.since(at).scale(margin) + LEAST_GAIN < here {
                 self.begin_copy(at, job, host, out);
             }
         }
@@ -74,8 +76,8 @@ impl Scheduler {
         let free: Vec<HostId> =
             self.hosts.spec.ids().filter(|&h| !self.forecasts.of(h).free.is_empty()).collect();
         let is_faster = |job: JobId, here: HostId| {
-            let system = usize::from(self.system[job]);
-            let faster = |h: &&HostId| self.pace[**h][system] < self.pace[here][system];
+            let pace = self.paces.of_job(job);
+            let faster = |h: &&HostId| pace[**h] < pace[here];
             free.iter().filter(faster).any(|h| self.eligible[job].contains(h))
         };
         let is_late = |&(host, _, job): &(HostId, _, JobId)| {
@@ -91,8 +93,7 @@ impl Scheduler {
     /// The free host that would have all of a running job's work done first, and when.
     fn soonest_copy(&mut self, at: Time, job: JobId) -> Option<(Time, HostId)> {
         let JobState::Running(seat) = self.jobs.state(job) else { return None };
-        let system = usize::from(self.system[job]);
-        let here = self.pace[seat.host][system] * self.amdahl(job, seat.host, self.given[job]);
+        let here = self.paces.of(job, seat.host) * self.amdahl(job, seat.host, self.given[job]);
         let work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / here);
         let mut best: Option<(Time, HostId)> = None;
         for &host in self.eligible[job].clone().iter() {
@@ -101,7 +102,7 @@ impl Scheduler {
                 continue;
             }
             let cores = self.cores_for(job, host);
-            let takes = work.scale(self.pace[host][system] * self.amdahl(job, host, cores));
+            let takes = work.scale(self.paces.of(job, host) * self.amdahl(job, host, cores));
             let finish = at + self.transfer(host, job) + takes + self.onward(job, host);
             best = best.into_iter().chain([(finish, host)]).min();
         }

@@ -150,7 +150,7 @@ impl Scheduler {
     }
 
     fn scaled(&self, work: Span, job: JobId, host: HostId, cores: u32) -> Span {
-        let pace = self.pace[host][usize::from(self.system[job])];
+        let pace = self.paces.of(job, host);
         Span((work.0 as f64 * pace * self.amdahl(job, host, cores)) as u64)
     }
 
@@ -179,8 +179,7 @@ impl Scheduler {
                     return end;
                 }
                 // Longer than expected: what it still takes follows from how long it took so far.
-                let pace =
-                    self.pace[host][usize::from(self.system[job])] * self.amdahl(job, host, self.given[job]);
+                let pace = self.paces.of(job, host) * self.amdahl(job, host, self.given[job]);
                 let done = at.since(seat.since).scale(1.0 / pace);
                 at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
             }
@@ -210,6 +209,7 @@ impl Scheduler {
         }
         for host in self.hosts.spec.ids() {
             if !self.forecasts.is_stale(host, at) {
+                self.forecasts.clear(host);
                 continue;
             }
             let taken: Vec<(SlotId, Time)> = self

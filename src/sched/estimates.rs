@@ -10,8 +10,12 @@ use super::Scheduler;
 use super::policy::Order;
 use super::state::Seat;
 
-/// A correction that makes less of a difference does not change the order of anything.
-const TELLING: f64 = 0.1;
+/// A correction by less than this factor does not change the order of anything.
+const TELLING: f64 = 1.1;
+/// So often in a run all ranks are worked out anew, at most.
+const RANKINGS: usize = 100;
+/// One in so many hosts is measured anew before their speeds are compared again.
+const FEW: usize = 4;
 /// How much of what moving a job's outputs would take is in its rank: most users run where it was built.
 const TRANSFER_PART: f64 = 0.5;
 /// A rank is never nothing, so that longer chains come first.
@@ -46,7 +50,7 @@ impl Scheduler {
         let mut known: BTreeMap<(*const HostId, u16), f64> = BTreeMap::new();
         let mut cost = Table::new();
         for (job, estimate) in self.estimates.iter() {
-            let (hosts, system) = (&self.eligible[job], self.system[job]);
+            let (hosts, system) = (&self.eligible[job], self.paces.system(job));
             let pace = known.entry((hosts.as_ptr(), system)).or_insert_with(|| self.mean_pace(hosts, system));
             cost.push(estimate.median.scale(*pace) + EACH);
         }
@@ -57,7 +61,8 @@ impl Scheduler {
     fn mean_pace(&self, hosts: &[HostId], system: u16) -> f64 {
         let slots = |h: &HostId| f64::from(self.hosts.spec[*h].slots);
         let total: f64 = hosts.iter().map(slots).sum();
-        let speed: f64 = hosts.iter().map(|h| slots(h) / self.pace[*h][usize::from(system)]).sum();
+        let pace = self.paces.of_system(system);
+        let speed: f64 = hosts.iter().map(|h| slots(h) / pace[*h]).sum();
         if speed > 0.0 { total / speed } else { 1.0 }
     }
 
@@ -89,34 +94,34 @@ impl Scheduler {
     /// off by a tenth.
     pub(super) fn learn(&mut self, job: JobId, seat: Seat, wall: Span) {
         let amdahl = self.amdahl(job, seat.host, self.given[job]);
-        let system = usize::from(self.system[job]);
         let work = |pace: f64| wall.scale(1.0 / (pace * amdahl));
         if self.policy.learn_speeds {
-            let actual = work(self.configured[seat.host][system]);
-            if self.speeds.observe(seat.host, self.estimates[job].median, actual) {
+            let actual = work(self.paces.configured(job, seat.host));
+            self.measured_since +=
+                usize::from(self.speeds.observe(seat.host, self.estimates[job].median, actual));
+            if self.measured_since * FEW >= self.hosts.spec.len() {
+                self.measured_since = 0;
                 self.correct_speeds();
             }
         }
         if self.policy.learn_costs {
-            self.live.observe(job, work(self.pace[seat.host][system]));
+            self.live.observe(job, work(self.paces.of(job, seat.host)));
         }
+        self.ends_since_rank += 1;
         let factors = self.live.factors();
-        if factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
+        let is_time = self.ends_since_rank * RANKINGS >= self.work.jobs.len();
+        if is_time && factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
+            self.ends_since_rank = 0;
             self.factors = factors.to_vec();
             self.estimates = self.work.jobs.ids().map(|job| self.live.cost(job)).collect();
             self.rank();
-            self.lacks.reorder();
             self.forecasts.touch_all();
         }
     }
 
     fn correct_speeds(&mut self) {
         for (host, factor) in self.speeds.factors().iter() {
-            let row = &mut self.pace[host];
-            let now = |i: usize| self.configured[host][i] / factor;
-            if row.iter().enumerate().any(|(i, &pace)| differs(now(i), pace)) {
-                (0..row.len()).for_each(|i| row[i] = now(i));
-                self.lacks.reorder();
+            if self.paces.correct(host, *factor, differs) {
                 self.forecasts.touch(host);
             }
         }
@@ -124,30 +129,46 @@ impl Scheduler {
 
     /// For a job that is quicker built than its output is moved: the host that has most of what its only
     /// consumer needs, and what moving the output there would take.
-    pub(super) fn pull_of(&self, job: JobId) -> Option<(HostId, Span)> {
+    pub(super) fn pull_of(&mut self, job: JobId) -> Option<(HostId, Span)> {
         if !self.policy.stay_with_consumer {
             return None;
         }
         let &[consumer] = self.jobs.dependents(job) else { return None };
         let spec = &self.work.jobs[job];
         let bytes: u64 = spec.outputs.iter().map(|&path| self.work.paths[path].size).sum();
-        let mut held: BTreeMap<HostId, u64> = BTreeMap::new();
-        for &path in &self.work.jobs[consumer].inputs {
-            for &host in self.stores.holders(path) {
-                *held.entry(host).or_default() += self.work.paths[path].size.max(1);
-            }
-        }
-        let can = |h: &HostId| self.eligible[consumer].contains(h);
-        let best =
-            held.into_iter().filter(|(h, _)| can(h)).max_by_key(|&(h, bytes)| (bytes, std::cmp::Reverse(h)));
-        let (home, _) = best?;
-        let links = self.hosts.spec.ids().map(|h| self.hosts.spec[h].link.time(bytes));
+        let links = self.hosts.spec.rows().iter().map(|host| host.link.time(bytes));
         let cost = links.max().unwrap_or_default();
         let stays = spec.fixed_output || spec.prefer_local || cost > self.estimates[job].median;
-        stays.then_some((home, cost))
+        if !stays {
+            return None;
+        }
+        Some((self.home_of(consumer)?, cost))
+    }
+
+    /// The host that has most of what a job needs and may build it. Looked up anew once an eighth of what it
+    /// waited for then is done.
+    fn home_of(&mut self, job: JobId) -> Option<HostId> {
+        let open = self.jobs.open(job);
+        if let Some((home, then)) = self.homes[job]
+            && open <= then
+            && open > then - then.div_ceil(8)
+        {
+            return home;
+        }
+        let mut held: Table<HostId, u64> = Table::filled(self.hosts.spec.len(), 0);
+        for &path in &self.work.jobs[job].inputs {
+            for host in self.stores.holders(path) {
+                held[host] += self.work.paths[path].size.max(1);
+            }
+        }
+        let eligible = self.eligible[job].iter().copied().filter(|&host| held[host] > 0);
+        let home = eligible.max_by_key(|&host| (held[host], std::cmp::Reverse(host)));
+        self.homes[job] = Some((home, open));
+        home
     }
 }
 
 fn differs(now: f64, then: f64) -> bool {
-    (now / then).ln().abs() > TELLING
+    let ratio = now / then;
+    !(1.0 / TELLING..=TELLING).contains(&ratio)
 }

@@ -23,7 +23,6 @@ impl Scheduler {
                 self.hosts.spec[*host].cores = *cores;
                 self.outgrown[*host] = self.shared_out(*host);
                 self.forecasts.touch(*host);
-                self.lacks.reorder();
             }
             Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
@@ -160,11 +159,13 @@ impl Scheduler {
     pub(super) fn built(&mut self, job: JobId, seat: Seat, made: &[Made], times: Times) {
         for output in made.iter().filter(|m| self.work.jobs[job].outputs.contains(&m.path)) {
             self.stores.made(seat.host, output);
+            if self.stores.is_wanted(output.path) {
+                self.wants_made.push(output.path);
+            }
         }
         if times.wall > Span::ZERO {
             self.learn(job, seat, times.wall);
         }
-        self.home_changed = true;
         if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
             self.jobs.set(job, JobState::Done);
             self.hand_over(job, seat);
@@ -279,9 +280,9 @@ impl Scheduler {
             for host in [Some(done.to), from].into_iter().flatten() {
                 if self.hosts.measured(host, bytes, took) {
                     self.lacks.forget_host(host);
+                    self.stores.relinked();
                 }
             }
-            self.home_changed = true;
             for path in done.paths {
                 self.stores.hold(done.to, path);
             }

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{Table, Time};
+use fixedbitset::FixedBitSet;
+
+use crate::base::{Id, Table, Time};
 use crate::fleet::HostId;
 use crate::run::SlotId;
 
 /// What is expected of one host.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Outlook {
     /// Slots that have no job, the first one to take last.
     pub free: Vec<SlotId>,
@@ -22,6 +24,20 @@ pub(super) struct Outlook {
     pub cores: u32,
     /// Jobs charged to it that have no slot yet.
     pub charged: u32,
+}
+
+impl Clone for Outlook {
+    fn clone(&self) -> Self {
+        let Outlook { free, ends, cores, charged } = self;
+        Self { free: free.clone(), ends: ends.clone(), cores: *cores, charged: *charged }
+    }
+
+    /// Keeps the room for the lists.
+    fn clone_from(&mut self, other: &Self) {
+        self.free.clone_from(&other.free);
+        self.ends.clone_from(&other.ends);
+        (self.cores, self.charged) = (other.cores, other.charged);
+    }
 }
 
 impl Outlook {
@@ -54,13 +70,35 @@ impl Outlook {
 /// The outlooks of all hosts, and which of them are out of date.
 #[derive(Clone, Debug)]
 pub(super) struct Forecasts {
+    /// What follows from the jobs that have slots.
+    settled: Table<HostId, Outlook>,
+    /// The same with what was entered in this round.
     known: Table<HostId, Outlook>,
+    entered: Table<HostId, bool>,
+    /// Per host how often its outlook has changed.
+    version: Table<HostId, u32>,
+    /// Per host when it has a free slot: the beginning of time if it has one now, `AWAY` if there is none to
+    /// wait for. The same as in `known`, side by side for those who ask about all hosts.
+    soonest: Table<HostId, Time>,
+    /// The hosts that have a free slot.
+    free: FixedBitSet,
     stale: Table<HostId, bool>,
 }
 
+/// No slot will be free.
+const AWAY: Time = Time(u64::MAX);
+
 impl Forecasts {
     pub fn new(hosts: usize) -> Self {
-        Self { known: Table::filled(hosts, Outlook::default()), stale: Table::filled(hosts, true) }
+        Self {
+            settled: Table::filled(hosts, Outlook::default()),
+            known: Table::filled(hosts, Outlook::default()),
+            entered: Table::filled(hosts, false),
+            version: Table::filled(hosts, 0),
+            soonest: Table::filled(hosts, AWAY),
+            free: FixedBitSet::with_capacity(hosts),
+            stale: Table::filled(hosts, true),
+        }
     }
 
     /// Something happened at a host.
@@ -77,18 +115,55 @@ impl Forecasts {
 
     /// Whether the outlook has to be worked out: something happened, or an expected end has passed.
     pub fn is_stale(&self, host: HostId, at: Time) -> bool {
-        self.stale[host] || self.known[host].ends.first().is_some_and(|&end| end <= at)
+        self.stale[host] || self.settled[host].ends.first().is_some_and(|&end| end <= at)
     }
 
     /// Whether something happened at a host since its outlook was worked out.
     pub fn is_touched(&self, host: HostId) -> bool {
-        self.stale[host]
+        self.stale[host] || self.entered[host]
+    }
+
+    /// Begins a round: what was entered in the last one is out of date.
+    pub fn clear(&mut self, host: HostId) {
+        if std::mem::take(&mut self.entered[host]) {
+            self.known[host].clone_from(&self.settled[host]);
+            self.note(host);
+        }
+    }
+
+    /// How often the outlook of a host has changed.
+    pub fn version(&self, host: HostId) -> u32 {
+        self.version[host]
     }
 
     /// Gives the next free slot of a host to a job that keeps it until `end`.
     pub fn take(&mut self, host: HostId, end: Time, cores: u32) -> Option<SlotId> {
-        self.stale[host] = true;
-        self.known[host].take(end, cores)
+        self.entered[host] = true;
+        let slot = self.known[host].take(end, cores);
+        self.note(host);
+        slot
+    }
+
+    fn note(&mut self, host: HostId) {
+        self.version[host] = self.version[host].wrapping_add(1);
+        self.soonest[host] = self.known[host].available(Time::ZERO).unwrap_or(AWAY);
+        self.free.set(host.index(), !self.known[host].free.is_empty());
+    }
+
+    /// When a host has a slot for one more job.
+    pub fn available(&self, host: HostId, at: Time) -> Option<Time> {
+        let soonest = self.soonest[host];
+        (soonest != AWAY).then(|| soonest.max(at))
+    }
+
+    /// Whether a host has a free slot.
+    pub fn is_free(&self, host: HostId) -> bool {
+        self.free.contains(host.index())
+    }
+
+    /// The hosts that have a free slot.
+    pub fn free(&self) -> &FixedBitSet {
+        &self.free
     }
 
     /// Gives one particular slot of a host to a job that keeps it until `end`; false if it is not free.
@@ -103,8 +178,9 @@ impl Forecasts {
 
     /// Has a job wait for the slot of a host that is free first, and keep it until `end`.
     pub fn charge(&mut self, host: HostId, end: Time) {
-        self.stale[host] = true;
+        self.entered[host] = true;
         self.known[host].charge(end);
+        self.note(host);
     }
 
     /// Has a job take the next free slot of a host, or wait for the one that is free first.
@@ -116,7 +192,7 @@ impl Forecasts {
 
     /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one.
     pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: u32) {
-        let outlook = &mut self.known[host];
+        let outlook = &mut self.settled[host];
         outlook.free.clear();
         outlook.free.extend(slots.iter().rev().filter(|slot| !taken.iter().any(|(s, _)| s == *slot)));
         outlook.ends.clear();
@@ -124,7 +200,10 @@ impl Forecasts {
         outlook.ends.sort_unstable();
         outlook.cores = cores;
         outlook.charged = 0;
+        self.known[host].clone_from(outlook);
         self.stale[host] = false;
+        self.entered[host] = false;
+        self.note(host);
     }
 
     /// What is expected of a host.

@@ -1,36 +1,28 @@
-//! How soon each host could have a ready job done if it had nothing else to do: worked out once, and anew
-//! only where a path came or went or an estimate changed.
-//!
-//! With its hosts in this order, a job need not ask all of them for the best: none further down can beat
-//! one that is sooner done than it would be without waiting.
+//! What ready jobs lack on each host: how long their inputs would be on their way, and which hosts have
+//! them all. Worked out when first asked for, and anew only where a path came or went.
+
+use fixedbitset::FixedBitSet;
 
 use crate::base::{Id, Span, Table};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Workload};
 
-/// Not worked out yet, or no longer true.
-const UNKNOWN: Span = Span(u64::MAX);
-
-/// A host for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Prospect {
-    /// Transfer and work, without any wait: what an offer cannot be below.
-    pub least: Span,
-    /// Until the job's inputs are there.
-    pub transfer: Span,
-    pub host: HostId,
+/// A transfer time, and the state of the host's link in which it was worked out.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    span: Span,
+    epoch: u32,
 }
+
+/// Not worked out yet, or no longer true.
+const UNKNOWN: Known = Known { span: Span(u64::MAX), epoch: u32::MAX };
 
 /// What is known of one job.
 #[derive(Clone, Debug)]
 struct Row {
-    transfer: Box<[Span]>,
-    /// Its hosts, best first; empty if that has to be worked out.
-    order: Vec<Prospect>,
-    /// Some transfer times in `order` are no longer known.
-    patchy: bool,
-    /// The estimates that `order` rests on.
-    epoch: u32,
+    transfer: Box<[Known]>,
+    /// The hosts that have all its inputs; `None` where that has to be looked up.
+    complete: Option<FixedBitSet>,
 }
 
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
@@ -40,12 +32,8 @@ pub(super) struct Lacks {
     rows: Table<JobId, Option<Box<Row>>>,
     /// The jobs that read each path.
     readers: Table<PathId, Vec<JobId>>,
-    hosts: usize,
-    /// Jobs that have a row, and some that had.
-    known: Vec<JobId>,
-    /// The length of that list beyond which it is cleaned.
-    clean_at: usize,
-    epoch: u32,
+    /// Per host how often its link turned out to be another than was thought.
+    epochs: Table<HostId, u32>,
 }
 
 impl Lacks {
@@ -57,56 +45,48 @@ impl Lacks {
             }
         }
         let rows = Table::filled(work.jobs.len(), None);
-        Self { rows, readers, hosts, known: Vec::new(), clean_at: 1024, epoch: 0 }
+        Self { rows, readers, epochs: Table::filled(hosts, 0) }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
     pub fn get(&self, host: HostId, job: JobId) -> Option<Span> {
-        let span = self.rows[job].as_ref()?.transfer[host.index()];
-        (span != UNKNOWN).then_some(span)
+        self.times(job)(host)
+    }
+
+    /// The transfer times of a job's inputs, as far as they are known.
+    pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
+        let row = self.rows[job].as_deref();
+        move |host| {
+            let Known { span, epoch } = row?.transfer[host.index()];
+            // Nothing is nothing over any link.
+            (epoch == self.epochs[host] || span == Span::ZERO).then_some(span)
+        }
     }
 
     /// Keeps a transfer time.
     pub fn set(&mut self, host: HostId, job: JobId, span: Span) {
-        if self.rows[job].is_none() {
-            self.known.push(job);
+        let known = Known { span, epoch: self.epochs[host] };
+        self.row(job).transfer[host.index()] = known;
+    }
+
+    fn row(&mut self, job: JobId) -> &mut Row {
+        let hosts = self.epochs.len();
+        self.rows[job]
+            .get_or_insert_with(|| Box::new(Row { transfer: vec![UNKNOWN; hosts].into(), complete: None }))
+    }
+
+    /// The hosts that have all of a job's inputs, if that is known.
+    pub fn complete(&self, job: JobId) -> Option<&FixedBitSet> {
+        self.rows[job].as_ref()?.complete.as_ref()
+    }
+
+    /// Keeps the hosts that have all of a job's inputs: nothing is to be transferred there.
+    pub fn set_complete(&mut self, job: JobId, hosts: FixedBitSet) {
+        let row = self.row(job);
+        for host in hosts.ones() {
+            row.transfer[host] = Known { span: Span::ZERO, epoch: 0 };
         }
-        let empty =
-            || Row { transfer: vec![UNKNOWN; self.hosts].into(), order: Vec::new(), patchy: false, epoch: 0 };
-        self.rows[job].get_or_insert_with(|| Box::new(empty())).transfer[host.index()] = span;
-    }
-
-    /// A job's hosts, best first, as far as they are known to be so.
-    pub fn order(&self, job: JobId) -> Option<&[Prospect]> {
-        let row = self.rows[job].as_ref()?;
-        (row.epoch == self.epoch && !row.patchy && !row.order.is_empty()).then_some(&row.order)
-    }
-
-    /// Takes the list of a job's hosts, to be given back by [`Lacks::set_order`]; empty where nothing of it
-    /// is true any more. What it says of hosts whose transfer time is unknown is out of date.
-    pub fn take_order(&mut self, job: JobId) -> Vec<Prospect> {
-        let Some(row) = &mut self.rows[job] else { return Vec::new() };
-        let mut order = std::mem::take(&mut row.order);
-        if row.epoch != self.epoch {
-            order.clear();
-        }
-        order
-    }
-
-    /// Keeps a job's hosts, whose transfer times were all set.
-    pub fn set_order(&mut self, job: JobId, mut order: Vec<Prospect>) {
-        // The one that is quick where most is in order already.
-        order.sort();
-        if let Some(row) = &mut self.rows[job] {
-            row.order = order;
-            row.patchy = false;
-            row.epoch = self.epoch;
-        }
-    }
-
-    /// Estimates of work have changed.
-    pub fn reorder(&mut self) {
-        self.epoch += 1;
+        row.complete = Some(hosts);
     }
 
     /// A path came, went or was sent somewhere.
@@ -114,31 +94,24 @@ impl Lacks {
         for &job in &self.readers[path] {
             if let Some(row) = &mut self.rows[job] {
                 row.transfer[host.index()] = UNKNOWN;
-                row.patchy = true;
+                row.complete = None;
             }
         }
     }
 
+    /// Whether a job reads a path.
+    pub fn reads(&self, job: JobId, path: PathId) -> bool {
+        self.readers[path].binary_search(&job).is_ok()
+    }
+
     /// The link of a host is not what it was thought to be.
     pub fn forget_host(&mut self, host: HostId) {
-        for &job in &self.known {
-            if let Some(row) = &mut self.rows[job] {
-                row.transfer[host.index()] = UNKNOWN;
-                row.patchy = true;
-            }
-        }
+        self.epochs[host] += 1;
     }
 
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
         self.rows[job] = None;
-        // Cleaned now and then, so that the list stays as short as the rows are few.
-        if self.known.len() > self.clean_at {
-            self.known.retain(|&job| self.rows[job].is_some());
-            self.known.sort_unstable();
-            self.known.dedup();
-            self.clean_at = 1024.max(2 * self.known.len());
-        }
     }
 }
 

@@ -19,9 +19,11 @@ mod estimates;
 mod events;
 mod explain;
 mod forecast;
+mod holders;
 mod hosts;
 mod lacks;
 mod offer;
+mod paces;
 mod parameters;
 mod place;
 mod plan;
@@ -47,11 +49,12 @@ use crate::base::{Span, Table, Time};
 use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
-use crate::run::{Attempt, Event, Expectation, Order};
+use crate::run::{Attempt, Event, Expectation, Order, SlotId};
 use cores::Reservation;
 use forecast::Forecasts;
 use hosts::Hosts;
 use lacks::Lacks;
+use paces::Paces;
 use state::Jobs;
 use stores::Stores;
 
@@ -68,23 +71,24 @@ pub struct Scheduler {
     estimates: Table<JobId, Cost>,
     /// The corrections in `estimates`.
     factors: Vec<f64>,
+    /// Jobs that ended since all ranks were last worked out.
+    ends_since_rank: usize,
+    /// Builds that told of a host's speed since all were last compared.
+    measured_since: usize,
     /// What lies between the start of each job and the end of the run.
     ranks: Option<Ranks>,
     /// Per job: the part of it that more cores make faster.
     parallel: Table<JobId, f64>,
     /// Per job: whether it says that it gains from all the cores of a host.
     big: Table<JobId, bool>,
-    /// Per job: its system, as a column of `pace`.
-    system: Table<JobId, u16>,
-    /// Per host and system: seconds for each second of work, as learned.
-    pace: Table<HostId, Vec<f64>>,
-    /// The same as configured.
-    configured: Table<HostId, Vec<f64>>,
+    paces: Paces,
     hosts: Hosts,
     stores: Stores,
     jobs: Jobs,
     forecasts: Forecasts,
     lacks: Lacks,
+    /// Room for the hosts that are asked for their offers.
+    asked: Vec<(Time, HostId)>,
     /// Per job: the hosts that may build it at all.
     eligible: Table<JobId, Arc<[HostId]>>,
     /// The one host to use for what it can build, as long as it is there.
@@ -102,6 +106,8 @@ pub struct Scheduler {
     progress: Table<JobId, Option<(Time, u16)>>,
     /// Per ready job: where its output will be needed, and what it costs to move it there.
     pull: Table<JobId, Option<(HostId, Span)>>,
+    /// Per job the host that had most of what it needs, and how many jobs it waited for then.
+    homes: Table<JobId, Option<(Option<HostId>, u32)>>,
     /// Per job the host that a plan has for it, if the policy is to follow one.
     plan: Table<JobId, Option<HostId>>,
     /// Tiny jobs that share a slot, and slots of those that are done for those that follow.
@@ -115,6 +121,10 @@ pub struct Scheduler {
     patience_ends: Option<Time>,
     /// Free cores for each ready job.
     share: u32,
+    /// Slots given to jobs since all that waits was last gone through.
+    seats_since_round: u32,
+    /// Per host how many slots the last round left free.
+    left_free: Table<HostId, usize>,
     /// When jobs that found no slot are looked at again, if the policy polls.
     next_poll: Time,
     /// When running builds are next looked at for whether a faster host should build them, too.
@@ -122,8 +132,12 @@ pub struct Scheduler {
     phase: Phase,
     /// A host came, went or disappointed: ask again what is needed.
     demand_changed: bool,
-    /// A wanted path may have become available.
+    /// Wanted paths may have become available, nobody knows which.
     home_changed: bool,
+    /// Wanted paths that were made just now.
+    wants_made: Vec<PathId>,
+    /// Jobs that wait for their inputs where those came, went or were sent.
+    stirred: BTreeSet<(HostId, SlotId, JobId)>,
     /// Vain tries to bring each wanted path home.
     home_failures: Vec<u32>,
     /// When to try those again that did not come.
@@ -179,17 +193,19 @@ impl Scheduler {
     ) -> Self {
         let live = Live::new(classify(&work), estimates.clone());
         let (jobs, count) = (work.jobs.len(), hosts.len());
-        let (system, configured) = paces(&work, &hosts);
+        let paces = Paces::new(&work, &hosts);
         let scheduler = Self {
             stores: Stores::new(&work, count),
             jobs: Jobs::new(&work, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
             lacks: Lacks::new(&work, count),
+            asked: Vec::new(),
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),
             due: Table::filled(jobs, Time::ZERO),
             progress: Table::filled(jobs, None),
             pull: Table::filled(jobs, None),
+            homes: Table::filled(jobs, None),
             plan: Table::new(),
             clusters: Clusters::default(),
             handed_over: Vec::new(),
@@ -198,6 +214,8 @@ impl Scheduler {
             idle_since: Table::filled(count, None),
             patience_ends: None,
             share: 1,
+            seats_since_round: 0,
+            left_free: Table::filled(count, 0),
             next_poll: Time::ZERO,
             next_look: Time::ZERO,
             sent_ahead: Table::filled(jobs, None),
@@ -212,14 +230,16 @@ impl Scheduler {
             speeds: Speeds::new(count),
             parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
-            system,
-            pace: configured.clone(),
-            configured,
+            paces,
             ranks: None,
+            ends_since_rank: 0,
+            measured_since: 0,
             estimates,
             phase: Phase::Gathering,
             demand_changed: true,
             home_changed: true,
+            wants_made: Vec::new(),
+            stirred: BTreeSet::new(),
             endings: Vec::new(),
             exhausted: Vec::new(),
             live,
@@ -260,6 +280,7 @@ impl Scheduler {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
                 self.home_changed = true;
+                self.stir_all();
             }
             self.review_older(out);
             // Before anything is placed, or a job that failed too often would just be bound again.
@@ -267,13 +288,9 @@ impl Scheduler {
                 self.give_up_hopeless(out);
             }
             if self.phase == Phase::Building {
-                self.stage_seated(out);
-                self.start_complete(at, out);
+                self.stage_seated(at, out);
                 self.place(at, out);
-                let again = self.home_retry.values().any(|&due| due <= at);
-                if std::mem::take(&mut self.home_changed) || again {
-                    self.bring_home(at, out);
-                }
+                self.bring_home(at, out);
             }
             // An input that turns out to be gone changes what is needed, and no event may ever follow.
             if !self.demand_changed {
@@ -300,23 +317,8 @@ impl Scheduler {
 
     /// Wanted paths that are not at home yet.
     fn unmet_wants(&self) -> impl Iterator<Item = PathId> + '_ {
-        self.work.wanted.iter().copied().filter(|&p| !self.stores.holds(HostId::HOME, p))
+        self.stores.unmet()
     }
-}
-
-/// The systems of all jobs, numbered, and for each host the seconds it takes for each second of work.
-fn paces(work: &Workload, hosts: &Table<HostId, Host>) -> (Table<JobId, u16>, Table<HostId, Vec<f64>>) {
-    let mut names: BTreeMap<&str, u16> = BTreeMap::new();
-    let mut system = Table::new();
-    for (_, job) in work.jobs.iter() {
-        // More systems than that do not exist; those beyond share the last number.
-        let next = u16::try_from(names.len()).unwrap_or(u16::MAX);
-        system.push(*names.entry(job.system.as_str()).or_insert(next));
-    }
-    let mut numbered: Vec<&str> = vec![""; names.len()];
-    names.iter().for_each(|(name, &number)| numbered[usize::from(number)] = name);
-    let of = |host: &Host| numbered.iter().map(|name| 1.0 / host.speed_for(name)).collect();
-    (system, hosts.rows().iter().map(of).collect())
 }
 
 /// The one host that the policy would use as long as it is there.

@@ -1,12 +1,13 @@
 //! What a job would meet on each host, and which of them it prefers.
 
-use crate::base::{Span, Time};
+use fixedbitset::FixedBitSet;
+
+use crate::base::{Id, Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
 use crate::run::Expectation;
 
 use super::Scheduler;
-use super::lacks::Prospect;
 use super::policy::Choice;
 
 /// What a job would meet on one host.
@@ -31,75 +32,109 @@ impl Offer {
     }
 }
 
+/// Which hosts a job is not to have, although they could build it.
+#[derive(Clone, Copy, Debug)]
+struct Bars {
+    /// The only one it is to have.
+    only: Option<HostId>,
+    /// It is to have none of those that failed it.
+    spared: bool,
+}
+
 impl Scheduler {
     /// The best offer that a job has by the policy; `None` if no host can take it now or later.
     pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
-        self.order_hosts(job);
-        let avoid = |host: HostId| self.tries[job].avoid.contains(&host);
-        let spared = !self.tries[job].avoid.is_empty()
-            && self.eligible[job].iter().any(|&h| self.hosts.takes_jobs(h) && !avoid(h));
-        let usable = |only: &HostId| self.hosts.takes_jobs(*only) && !avoid(*only);
-        let only = self.only.filter(|only| usable(only) && self.eligible[job].contains(only));
-        let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
-        let (mut best, mut second): (Option<Offer>, Option<Offer>) = (None, None);
-        let mut must_move = true;
-        let prospects = self.lacks.order(job).unwrap_or_default();
-        for &Prospect { least, transfer, host } in prospects {
-            must_move &= transfer > Span::ZERO;
-            if early && second.is_some_and(|s| s.key() <= (at + least, transfer, host)) {
-                break;
-            }
-            if only.is_some_and(|only| only != host) || spared && avoid(host) {
-                continue;
-            }
-            if early
-                && second
-                    .is_some_and(|s| s.key() <= (self.soonest(at, transfer, least, host), transfer, host))
-            {
-                continue;
-            }
-            let Some(mut offer) = self.offer_with(at, job, host, transfer, Some(least)) else { continue };
-            match self.score(job, &offer) {
-                Some(score) => offer.score = score,
-                None => continue,
-            }
-            if best.is_none_or(|b| offer.key() < b.key()) {
-                second = best.replace(offer);
-            } else if second.is_none_or(|s| offer.key() < s.key()) {
-                second = Some(offer);
-            }
-        }
-        best.map(|mut offer| {
-            offer.expect.next_best = second.map(|s| (s.host, s.finish.since(at)));
-            offer.must_move = must_move;
-            offer
-        })
+        let mut best = self.best_but(at, job, None)?;
+        best.must_move = self.lacks.complete(job).is_some_and(FixedBitSet::is_clear);
+        Some(best)
     }
 
-    /// Brings a job's hosts into the order in which they would have it done with nothing else to do.
-    fn order_hosts(&mut self, job: JobId) {
-        if self.lacks.order(job).is_some() {
+    /// The best offer of all hosts but one.
+    ///
+    /// A host is asked for its offer only if that may be the best: what it cannot be better than is known
+    /// without asking what the job lacks there.
+    pub(super) fn best_but(&mut self, at: Time, job: JobId, without: Option<HostId>) -> Option<Offer> {
+        self.find_complete(job);
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.clear();
+        self.list_hosts(at, job, without, &mut asked);
+        let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
+        let mut best: Option<Offer> = None;
+        for &(soonest, host) in &asked {
+            if early && best.is_some_and(|best| best.score < soonest) {
+                continue;
+            }
+            let Some(mut offer) = self.offer(at, job, host) else { continue };
+            let Some(score) = self.score(job, &offer) else { continue };
+            offer.score = score;
+            if best.is_none_or(|best| offer.key() < best.key()) {
+                best = Some(offer);
+            }
+        }
+        self.asked = asked;
+        best
+    }
+
+    fn bars(&self, job: JobId) -> Bars {
+        let avoid = &self.tries[job].avoid;
+        let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
+        let spared = !avoid.is_empty() && self.eligible[job].iter().any(takes);
+        let only = self.only.filter(|only| takes(only) && self.eligible[job].contains(only));
+        Bars { only, spared }
+    }
+
+    fn is_barred(&self, job: JobId, host: HostId, bars: Bars) -> bool {
+        bars.only.is_some_and(|only| only != host) || bars.spared && self.tries[job].avoid.contains(&host)
+    }
+
+    /// Looks up which hosts have all of a job's inputs.
+    fn find_complete(&mut self, job: JobId) {
+        if self.lacks.complete(job).is_some() {
             return;
         }
-        let mut order = self.lacks.take_order(job);
-        if order.is_empty() {
-            let hosts = self.eligible[job].clone();
-            order.extend(hosts.iter().map(|&host| self.prospect(job, host)));
-        } else {
-            for prospect in &mut order {
-                if self.lacks.get(prospect.host, job).is_none() {
-                    *prospect = self.prospect(job, prospect.host);
-                }
-            }
+        let mut complete = self.stores.holders_of_all(&self.work.jobs[job].inputs);
+        let eligible = &self.eligible[job];
+        if eligible.len() < self.hosts.spec.len() {
+            complete = complete.ones().filter(|&host| eligible.contains(&HostId::from_index(host))).collect();
         }
-        self.lacks.set_order(job, order);
+        self.lacks.set_complete(job, complete);
     }
 
-    fn prospect(&mut self, job: JobId, host: HostId) -> Prospect {
-        let transfer = self.transfer(host, job);
-        // With all of its cores, as nothing is sooner.
-        let all = self.hosts.spec[host].cores;
-        Prospect { least: self.counted(transfer) + self.work_time(job, host, all), transfer, host }
+    /// Whether a host with a free slot has all that the job reads. Where not, it is not worth asking for
+    /// offers if nothing else would be taken.
+    pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
+        self.find_complete(job);
+        self.lacks.complete(job).is_some_and(|complete| !complete.is_disjoint(self.forecasts.free()))
+    }
+
+    /// Lists the hosts that a job may have, each with what its finish there cannot be before: as if it had
+    /// all cores, and where it is not known how long its inputs take, as if they had next to no bytes.
+    /// The soonest comes first.
+    fn list_hosts(&self, at: Time, job: JobId, without: Option<HostId>, list: &mut Vec<(Time, HostId)>) {
+        let bars = self.bars(job);
+        let barred = |host| Some(host) == without || self.is_barred(job, host, bars);
+        let any_barred = without.is_some() || bars.spared || bars.only.is_some();
+        let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
+        let is_spread = self.parallel[job] > 0.0;
+        let work = self.estimates[job].median.0 as f64;
+        let mut first = 0;
+        for &host in self.eligible[job].iter() {
+            let Some(available) = self.forecasts.available(host, at) else { continue };
+            if any_barred && barred(host) {
+                continue;
+            }
+            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
+            let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
+            let work = Span((work * pace[host] * amdahl) as u64);
+            let soonest = available.max(at + transfer) + work;
+            list.push((soonest, host));
+            if soonest < list[first].0 {
+                first = list.len() - 1;
+            }
+        }
+        if first > 0 {
+            list.swap(0, first);
+        }
     }
 
     /// What counts of a transfer.
@@ -107,53 +142,21 @@ impl Scheduler {
         if self.policy.transfer_term { transfer } else { Span::ZERO }
     }
 
-    /// Whether a host with a free slot has all that the job reads. Where not, it is not worth asking for
-    /// offers if nothing else would be taken.
-    pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
-        self.order_hosts(job);
-        let prospects = self.lacks.order(job).unwrap_or_default();
-        prospects.iter().any(|p| p.transfer == Span::ZERO && !self.forecasts.of(p.host).free.is_empty())
-    }
-
-    /// What a finish cannot be before: as if the job had all cores of the host.
-    fn soonest(&self, at: Time, transfer: Span, least: Span, host: HostId) -> Time {
-        let counted = self.counted(transfer);
-        let available = self.forecasts.of(host).available(at).unwrap_or(at);
-        available.max(at + counted) + least.saturating_sub(counted)
-    }
-
     /// What a job would meet on a host; `None` while the host is away or kept for another job.
     pub(super) fn offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
+        let available = self.forecasts.available(host, at)?;
         let transfer = self.transfer(host, job);
-        self.offer_with(at, job, host, transfer, None)
-    }
-
-    /// `least` is what [`Prospect`] says, where that is known.
-    fn offer_with(
-        &self,
-        at: Time,
-        job: JobId,
-        host: HostId,
-        transfer: Span,
-        least: Option<Span>,
-    ) -> Option<Offer> {
-        let outlook = self.forecasts.of(host);
-        let available = outlook.available(at)?;
-        let free = !outlook.free.is_empty();
         let cores = self.cores_for(job, host);
+        let work = self.work_time(job, host, cores);
         // Inputs travel while the slot is still busy.
-        let counted = self.counted(transfer);
-        let work = match least {
-            Some(least) if !self.is_spread(job, host) => least.saturating_sub(counted),
-            _ => self.work_time(job, host, cores),
-        };
-        let finish = available.max(at + counted) + work;
+        let finish = available.max(at + self.counted(transfer)) + work;
         if let Some(kept) = self.reserved.get(host).copied().flatten()
             && kept.job != job
             && at + transfer + self.p90_time(job, host, cores) > kept.from
         {
             return None;
         }
+        let free = self.forecasts.is_free(host);
         let expect = Expectation { queue: available.since(at), transfer, work, next_best: None };
         Some(Offer { host, free, finish, cores, expect, must_move: false, score: finish })
     }

@@ -8,6 +8,10 @@
 //! Among jobs of about the same rank, those whose inputs are already where they finish first choose
 //! before those that would have to bring theirs along: otherwise a job takes the last free slot next
 //! to another one's data, and both pay for a transfer.
+//!
+//! A round takes as long as the jobs that it looks at, so most rounds look at no more than it takes to fill the
+//! slots that have become free, and at jobs that have become ready. All that waits is gone through again after
+//! an eighth of all slots was given to jobs, or when an idle host loses its patience.
 
 use std::sync::Arc;
 
@@ -18,16 +22,50 @@ use crate::run::{Expectation, Order, SlotId};
 
 use super::Scheduler;
 use super::offer::Offer;
+use super::policy::Choice;
 use super::state::{JobState, Seat};
+
+/// All that was left waiting is gone through again each time that such a part of all slots was given to jobs:
+/// a job that is next on some host comes to be built after about as many.
+const LOOK: u32 = 8;
+/// So few ready jobs are always gone through.
+const FEW: usize = 8;
+
+/// One time that jobs are given to slots.
+#[derive(Clone, Debug)]
+struct Round {
+    /// Free slots.
+    free: usize,
+    /// Those among them that were not free when the last round ended.
+    new: usize,
+    /// All ready jobs are gone through, as far as the window goes, and those that wait for a host may have their
+    /// inputs sent ahead. Otherwise no more than it takes to fill the slots that are new, and new jobs.
+    full: bool,
+    /// There are hosts to which more may be sent.
+    ahead: bool,
+    /// The jobs that became ready since the last round, ascending.
+    fresh: Vec<JobId>,
+}
+
+impl Round {
+    /// Whether anything can come of looking at more jobs.
+    fn goes_on(&self) -> bool {
+        self.new > 0 || self.free > 0 && (self.full || !self.fresh.is_empty()) || self.ahead
+    }
+
+    /// Whether anything can come of looking at this one.
+    fn considers(&self, job: JobId) -> bool {
+        self.new > 0 || self.free > 0 && (self.full || self.fresh.binary_search(&job).is_ok()) || self.ahead
+    }
+}
 
 impl Scheduler {
     /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not.
     pub(super) fn place(&mut self, at: Time, out: &mut Vec<Order>) {
         self.refresh(at);
-        for (host, path) in self.stores.take_touched() {
-            self.lacks.touch(host, path);
-        }
-        let fresh = self.jobs.take_fresh();
+        self.stir();
+        let mut fresh = self.jobs.take_fresh();
+        fresh.sort_unstable();
         for &job in &fresh {
             self.pull[job] = self.pull_of(job);
             // It may have been ready before, with inputs of other sizes.
@@ -35,29 +73,50 @@ impl Scheduler {
         }
         self.follow(at, out);
         let polled = self.poll(at);
-        self.patience_ends = None;
-        let mut free = self.free_slots();
-        if free == 0 && (fresh.is_empty() || self.policy.prefetch == 0) {
+        let mut round = self.round(at, fresh);
+        if !round.goes_on() {
             return;
         }
-        let window = self.window(free, (!polled).then_some(&fresh));
+        let window = self.window(round.free, (!polled).then_some(&round.fresh));
         self.share_cores();
         let mut rest = window.as_slice();
         while let Some(&first) = rest.first()
-            && (free > 0 || self.may_send_ahead())
+            && round.goes_on()
         {
             let least = self.jobs.rank(first).scale(1.0 - self.policy.rank_tolerance);
             let alike = rest.iter().take_while(|&&job| self.jobs.rank(job) >= least).count().max(1);
             let (group, behind) = rest.split_at(alike);
-            self.place_group(at, group, &mut free, out);
+            self.place_group(at, group, &mut round, out);
             rest = behind;
         }
         self.release();
-        if free > 0 {
+        // Where a new slot is left, everything was looked at.
+        if round.free > 0 && (round.full || round.new > 0) {
             self.guard_idle(at, &window, out);
             self.steal(at, out);
             self.copy_late(at, out);
         }
+        for host in self.hosts.spec.ids() {
+            self.left_free[host] = self.forecasts.of(host).free.len();
+        }
+    }
+
+    /// What there is to do in a round.
+    fn round(&mut self, at: Time, fresh: Vec<JobId>) -> Round {
+        let slots: u32 = self.hosts.spec.rows().iter().map(|host| host.slots).sum();
+        let impatient = self.patience_ends.is_some_and(|end| end <= at);
+        let full = self.policy.choice != Choice::Earliest
+            || impatient
+            || self.seats_since_round * LOOK >= slots
+            || self.jobs.ready_count() <= FEW;
+        if full {
+            self.seats_since_round = 0;
+            self.patience_ends = None;
+        }
+        let free = self.free_slots();
+        let old: usize = self.hosts.spec.ids().map(|host| self.left_over(host)).sum();
+        let ahead = full && self.policy.prefetch > 0 && self.may_send_ahead();
+        Round { free, new: free - old, full, ahead, fresh }
     }
 
     /// Slots without a job, over all hosts that are up.
@@ -111,54 +170,81 @@ impl Scheduler {
     }
 
     /// Places jobs of about the same rank: first those that need nothing brought.
-    fn place_group(&mut self, at: Time, group: &[JobId], free: &mut usize, out: &mut Vec<Order>) {
+    fn place_group(&mut self, at: Time, group: &[JobId], round: &mut Round, out: &mut Vec<Order>) {
+        let mut tried: Vec<Option<(Offer, u32)>> = Vec::new();
         if group.len() > 1 {
-            for &job in group {
-                if *free == 0 {
+            tried.resize(group.len(), None);
+            for (&job, tried) in group.iter().zip(&mut tried) {
+                if round.free == 0 {
                     break;
                 }
-                if self.is_held_back(job) || !self.is_free_beside_inputs(job) {
+                if !round.considers(job) || self.is_held_back(job) || !self.is_free_beside_inputs(job) {
                     continue;
                 }
                 let Some(offer) = self.best_offer(at, job) else { continue };
+                *tried = Some((offer, self.forecasts.version(offer.host)));
                 if offer.free
                     && offer.expect.transfer == Span::ZERO
                     && self.reserve(at, job, &offer).is_none()
                 {
-                    self.bind(at, job, offer, out);
-                    *free -= 1;
+                    self.give(at, job, offer, round, out);
                 }
             }
         }
-        let mut ahead = self.may_send_ahead();
-        for &job in group {
-            if self.jobs.state(job) != JobState::Ready || self.is_held_back(job) {
-                continue;
-            }
-            if *free == 0 && !ahead {
+        // What a round enters makes offers worse, never better: the best one of a job is so as long as nothing
+        // was entered at that host.
+        let stands = |of: &Self, offer: &Offer, version| of.forecasts.version(offer.host) == version;
+        for (row, &job) in group.iter().enumerate() {
+            if !round.goes_on() {
                 break;
             }
+            if self.jobs.state(job) != JobState::Ready || !round.considers(job) || self.is_held_back(job) {
+                continue;
+            }
             self.due[job] = Time::ZERO;
-            let Some(offer) = self.best_offer(at, job) else { continue };
+            let tried = tried.get(row).copied().flatten().filter(|(offer, was)| stands(self, offer, *was));
+            let Some(offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
+                continue;
+            };
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
             } else if offer.free {
-                self.bind(at, job, offer, out);
-                *free -= 1;
+                self.give(at, job, offer, round, out);
             } else {
-                self.due[job] = offer.finish;
-                self.forecasts.charge(offer.host, offer.finish);
-                let (charged, limit) =
-                    (self.forecasts.of(offer.host).charged, self.prefetch_limit(offer.host));
-                // Sending ahead what may yet be built next to its inputs would be a waste more often than not.
-                if offer.must_move && charged <= limit {
-                    self.prefetch(offer.host, job, out);
-                }
-                if charged == limit {
-                    ahead = self.may_send_ahead();
-                }
+                self.wait(job, offer, round, out);
             }
+        }
+    }
+
+    /// Gives a job its best offer.
+    fn give(&mut self, at: Time, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
+        if self.left_over(offer.host) < self.forecasts.of(offer.host).free.len() {
+            round.new -= 1;
+        }
+        round.free -= 1;
+        self.bind_best(at, job, offer, out);
+    }
+
+    /// Slots of a host that were free when the last round ended and are still.
+    fn left_over(&self, host: HostId) -> usize {
+        self.left_free[host].min(self.forecasts.of(host).free.len())
+    }
+
+    /// Has a job wait for its best offer, and sends what it needs ahead.
+    fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
+        self.due[job] = offer.finish;
+        self.forecasts.charge(offer.host, offer.finish);
+        if !round.ahead {
+            return;
+        }
+        let (charged, limit) = (self.forecasts.of(offer.host).charged, self.prefetch_limit(offer.host));
+        // Sending ahead what may yet be built next to its inputs would be a waste more often than not.
+        if offer.must_move && charged <= limit {
+            self.prefetch(offer.host, job, out);
+        }
+        if charged == limit {
+            round.ahead = self.may_send_ahead();
         }
     }
 
@@ -170,6 +256,13 @@ impl Scheduler {
         self.hosts.spec.ids().any(|h| self.forecasts.of(h).charged < self.prefetch_limit(h))
     }
 
+    /// Gives a job its slot by its best offer, and notes which one would have been the next.
+    pub(super) fn bind_best(&mut self, at: Time, job: JobId, mut offer: Offer, out: &mut Vec<Order>) {
+        let next = self.best_but(at, job, Some(offer.host));
+        offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));
+        self.bind(at, job, offer, out);
+    }
+
     /// Gives a job its slot and asks for the inputs it lacks there.
     pub(super) fn bind(&mut self, at: Time, job: JobId, offer: Offer, out: &mut Vec<Order>) {
         let Some(slot) = self.forecasts.take(offer.host, offer.finish, offer.cores.max(1)) else { return };
@@ -178,13 +271,16 @@ impl Scheduler {
 
     pub(super) fn seat(&mut self, at: Time, job: JobId, offer: Offer, slot: SlotId, out: &mut Vec<Order>) {
         let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
+        self.seats_since_round += 1;
         self.given[job] = offer.cores;
         self.due[job] = offer.finish;
         self.progress[job] = None;
         self.expect[job] = offer.expect;
         self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Staging(seat));
-        self.stage_or_unseat(offer.host, job, out);
+        if !self.inputs_complete(offer.host, job) {
+            self.stage_or_unseat(offer.host, job, out);
+        }
         self.start_if_complete(at, job, out);
     }
 
@@ -198,13 +294,5 @@ impl Scheduler {
         let Seat { host, slot, attempt, .. } = seat;
         let (cores, expect): (u32, Expectation) = (self.given[job], self.expect[job]);
         out.push(Order::Build { job, attempt, host, slot, cores, expect });
-    }
-
-    /// Starts every job whose inputs are complete where it sits.
-    pub(super) fn start_complete(&mut self, at: Time, out: &mut Vec<Order>) {
-        let staging: Vec<JobId> = self.jobs.staging().collect();
-        for job in staging {
-            self.start_if_complete(at, job, out);
-        }
     }
 }

@@ -5,22 +5,56 @@ use std::collections::BTreeMap;
 use crate::base::{Id, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Origin, PathId};
-use crate::run::{Order, SlotId, Source};
+use crate::run::{Order, Source};
 
 use super::Scheduler;
+use super::state::Seat;
 
 /// How often bringing a result home may fail. It may be all there is to show for hours of building, and
 /// with a wait that doubles each time these tries take a quarter of a minute.
 const HOME_TRIES: u32 = 5;
 
 impl Scheduler {
-    /// Sends each job that has a slot what it lacks there; builds it once it lacks nothing.
-    pub(super) fn stage_seated(&mut self, out: &mut Vec<Order>) {
-        let seat = |job| self.jobs.state(job).seat().map(|seat| (seat.host, seat.slot, job));
-        let mut staging: Vec<(HostId, SlotId, JobId)> = self.jobs.staging().filter_map(seat).collect();
-        staging.sort_unstable();
-        for (host, _, job) in staging {
-            self.stage_or_unseat(host, job, out);
+    /// Takes in where paths came, went or were sent: what was known of transfers there is no longer, and
+    /// the jobs that wait there for their inputs are looked at again.
+    pub(super) fn stir(&mut self) {
+        let touched = self.stores.take_touched();
+        for &(host, path) in &touched {
+            self.lacks.touch(host, path);
+            if self.jobs.staging().next().is_none() {
+                continue;
+            }
+            let (lacks, jobs) = (&self.lacks, &self.jobs);
+            let reads = |job: JobId| lacks.reads(job, path) && jobs.is_staging(job);
+            if host == HostId::HOME && self.stores.is_substitutable(path) {
+                // It may have come here on its way to a host that must not fetch it itself.
+                self.stirred.extend(jobs.seated().filter(|&(.., job)| reads(job)));
+            } else {
+                let here = jobs.seated_on(host).filter(|&(_, job)| reads(job));
+                self.stirred.extend(here.map(|(slot, job)| (host, slot, job)));
+            }
+        }
+        self.stores.give_back(touched);
+    }
+
+    /// Has all jobs that wait for their inputs looked at again.
+    pub(super) fn stir_all(&mut self) {
+        self.stirred.extend(self.jobs.seated().filter(|&(.., job)| self.jobs.is_staging(job)));
+    }
+
+    /// Sends each job that has a slot where something changed what it lacks there; builds it once it lacks
+    /// nothing.
+    pub(super) fn stage_seated(&mut self, at: Time, out: &mut Vec<Order>) {
+        self.stir();
+        let stirred = std::mem::take(&mut self.stirred);
+        for &(host, slot, job) in &stirred {
+            let is_here = |seat: Seat| (seat.host, seat.slot) == (host, slot);
+            if self.jobs.is_staging(job) && self.jobs.state(job).seat().is_some_and(is_here) {
+                self.stage_or_unseat(host, job, out);
+            }
+        }
+        for (.., job) in stirred {
+            self.start_if_complete(at, job, out);
         }
     }
 
@@ -102,17 +136,30 @@ impl Scheduler {
 
     /// Fetches what was asked for as soon as it exists.
     pub(super) fn bring_home(&mut self, at: Time, out: &mut Vec<Order>) {
-        self.home_retry.retain(|_, retry| *retry > at);
-        let ready: Vec<PathId> = self
-            .unmet_wants()
-            .filter(|p| !self.home_retry.contains_key(p))
-            .filter(|&p| !self.stores.is_arriving(HostId::HOME, p))
-            .filter(|&p| self.home_failures[p.index()] < HOME_TRIES)
-            .filter(|&p| self.stores.source(&self.hosts.spec, HostId::HOME, p).is_some())
-            .collect();
-        if !ready.is_empty() {
-            let _ = self.request(HostId::HOME, ready, None, out);
+        let again = self.home_retry.values().any(|&due| due <= at);
+        let made = std::mem::take(&mut self.wants_made);
+        if std::mem::take(&mut self.home_changed) || again {
+            self.home_retry.retain(|_, retry| *retry > at);
+            self.fetch(self.unmet_wants().collect(), out);
+        } else if !made.is_empty() {
+            self.fetch(made, out);
         }
+    }
+
+    /// Fetches those of some wanted paths that are to be had.
+    fn fetch(&mut self, mut wants: Vec<PathId>, out: &mut Vec<Order>) {
+        wants.retain(|&path| self.may_fetch(path));
+        if !wants.is_empty() {
+            let _ = self.request(HostId::HOME, wants, None, out);
+        }
+    }
+
+    fn may_fetch(&mut self, path: PathId) -> bool {
+        !self.stores.holds(HostId::HOME, path)
+            && !self.stores.is_arriving(HostId::HOME, path)
+            && !self.home_retry.contains_key(&path)
+            && self.home_failures[path.index()] < HOME_TRIES
+            && self.stores.source(&self.hosts.spec, HostId::HOME, path).is_some()
     }
 
     /// Whether a wanted path can still come home.

@@ -146,6 +146,11 @@ impl Jobs {
         self.state[job]
     }
 
+    /// Whether its inputs are on their way to where it has a slot.
+    pub fn is_staging(&self, job: JobId) -> bool {
+        matches!(self.state[job], JobState::Staging(_))
+    }
+
     /// All states.
     pub fn states(&self) -> &Table<JobId, JobState> {
         &self.state
@@ -235,9 +240,17 @@ impl Jobs {
         if from == to {
             return;
         }
+        // It is built where it has its slot.
+        let place = |state: JobState| state.seat().map(|seat| (seat.host, seat.slot));
+        let moves_on = matches!(from, JobState::Staging(_))
+            && matches!(to, JobState::Running(_))
+            && place(from) == place(to);
         match from {
             JobState::Ready => {
                 self.ready.remove(&(self.priority(job), job));
+            }
+            JobState::Staging(_) if moves_on => {
+                self.staging.remove(&job);
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
                 self.staging.remove(&job);
@@ -255,6 +268,7 @@ impl Jobs {
                 self.ready.insert((self.priority(job), job));
                 self.fresh.push(job);
             }
+            JobState::Running(seat) if moves_on => self.moved.push(seat.host),
             JobState::Staging(seat) | JobState::Running(seat) => {
                 self.moved.push(seat.host);
                 let before = self.seats.insert((seat.host, seat.slot), job);

@@ -34,7 +34,7 @@ impl Scheduler {
             let there = offer.finish.since(at);
             if there.scale(margin) + sunk.scale(0.5) < here {
                 self.unseat_for_another(job);
-                self.bind(at, job, offer, out);
+                self.bind_best(at, job, offer, out);
             }
         }
     }

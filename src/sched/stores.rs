@@ -3,15 +3,16 @@
 //! Every store is closed under references, so a host that holds a path holds its closure too. A lost
 //! host keeps what it has: it counts again when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Id, Span, Table};
+use fixedbitset::FixedBitSet;
+
+use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::{Origin, PathId, Workload};
 use crate::run::{Made, Source, TransferId};
 
-/// So many places to get a path from are looked at: one of them is good enough.
-const ENOUGH: usize = 8;
+use super::holders::Holders;
 
 /// A transfer under way.
 #[derive(Clone, Debug)]
@@ -24,10 +25,7 @@ pub(super) struct Transfer {
 /// The run's paths over the run's hosts.
 #[derive(Clone, Debug)]
 pub(super) struct Stores {
-    /// Per host a bit per path.
-    held: Table<HostId, Vec<u64>>,
-    /// Per path who has it, ascending: the same as `held`, the other way round.
-    holders: Table<PathId, Vec<HostId>>,
+    holders: Holders,
     /// Where a path came, went or was sent since [`Stores::take_touched`].
     touched: Vec<(HostId, PathId)>,
     /// Per host the paths on their way to it.
@@ -37,20 +35,27 @@ pub(super) struct Stores {
     next_transfer: u32,
     size: Table<PathId, u64>,
     refs: Table<PathId, Vec<PathId>>,
+    wanted: Table<PathId, bool>,
+    /// What is wanted at home and not there.
+    unmet: BTreeSet<PathId>,
     substitutable: Table<PathId, bool>,
     /// The paths that [`Stores::transfer_time`] has met, by its last call that did, and room for a list of them.
     met: Table<PathId, u64>,
     calls: u64,
     lacking: Vec<PathId>,
+    /// Per host what a transfer would take from it, and which hosts those are.
+    from: Table<HostId, u64>,
+    sources: Vec<HostId>,
+    /// Per path the best host to get it from, with the number of changes to links and hosts until then.
+    nearest: Table<PathId, Option<(u32, Option<HostId>)>>,
+    changes: u32,
 }
 
 impl Stores {
     /// What is known when the run begins: this machine holds what it holds.
     pub fn new(work: &Workload, hosts: usize) -> Self {
-        let words = work.paths.len().div_ceil(64);
         let mut stores = Self {
-            held: Table::filled(hosts, vec![0; words]),
-            holders: Table::filled(work.paths.len(), Vec::new()),
+            holders: Holders::new(work.paths.len(), hosts),
             touched: Vec::new(),
             arriving: Table::filled(hosts, BTreeMap::new()),
             reachable: Table::filled(hosts, false),
@@ -58,11 +63,18 @@ impl Stores {
             next_transfer: 0,
             size: work.paths.rows().iter().map(|p| p.size).collect(),
             refs: work.paths.rows().iter().map(|p| p.refs.clone()).collect(),
+            wanted: Table::filled(work.paths.len(), false),
+            unmet: work.wanted.iter().copied().collect(),
             substitutable: work.paths.rows().iter().map(|p| p.origin == Origin::Substituter).collect(),
             met: Table::filled(work.paths.len(), 0),
             calls: 0,
             lacking: Vec::new(),
+            from: Table::filled(hosts, 0),
+            sources: Vec::new(),
+            nearest: Table::filled(work.paths.len(), None),
+            changes: 0,
         };
+        work.wanted.iter().for_each(|&path| stores.wanted[path] = true);
         stores.reachable[HostId::HOME] = true;
         for (path, spec) in work.paths.iter() {
             if spec.origin == Origin::Home {
@@ -74,7 +86,7 @@ impl Stores {
 
     /// Whether the host's store has the path, reachable or not.
     pub fn holds(&self, host: HostId, path: PathId) -> bool {
-        self.held[host][path.index() / 64] >> (path.index() % 64) & 1 == 1
+        self.holders.contains(path, host)
     }
 
     /// Records a path and its closure at a host.
@@ -84,12 +96,12 @@ impl Stores {
         }
         let mut stack = vec![path];
         while let Some(p) = stack.pop() {
-            if !self.holds(host, p) {
-                self.held[host][p.index() / 64] |= 1 << (p.index() % 64);
-                if let Err(row) = self.holders[p].binary_search(&host) {
-                    self.holders[p].insert(row, host);
-                }
+            if self.holders.insert(p, host) {
+                self.nearest[p] = None;
                 self.touched.push((host, p));
+                if host == HostId::HOME {
+                    self.unmet.remove(&p);
+                }
                 stack.extend_from_slice(&self.refs[p]);
             }
         }
@@ -98,6 +110,14 @@ impl Stores {
     /// Where a path came, went or was sent since this was last asked.
     pub fn take_touched(&mut self) -> Vec<(HostId, PathId)> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// Takes back the emptied list that [`Stores::take_touched`] gave out, for its room.
+    pub fn give_back(&mut self, mut list: Vec<(HostId, PathId)>) {
+        if self.touched.is_empty() {
+            list.clear();
+            self.touched = list;
+        }
     }
 
     /// What [`Stores::take_touched`] will return.
@@ -119,9 +139,12 @@ impl Stores {
     /// Records that a host does not have a path after all.
     pub fn forget(&mut self, host: HostId, path: PathId) {
         if self.holds(host, path) {
-            self.held[host][path.index() / 64] &= !(1 << (path.index() % 64));
-            self.holders[path].retain(|&h| h != host);
+            self.holders.remove(path, host);
+            self.nearest[path] = None;
             self.touched.push((host, path));
+            if host == HostId::HOME && self.wanted[path] {
+                self.unmet.insert(path);
+            }
         }
     }
 
@@ -135,22 +158,48 @@ impl Stores {
     /// Records a host as reachable or not.
     pub fn set_reachable(&mut self, host: HostId, yes: bool) {
         self.reachable[host] = yes;
+        self.changes += 1;
+    }
+
+    /// Links are faster or slower than they were thought to be.
+    pub fn relinked(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Whether a substituter has the path.
+    pub fn is_substitutable(&self, path: PathId) -> bool {
+        self.substitutable[path]
+    }
+
+    /// Whether the path is wanted at home.
+    pub fn is_wanted(&self, path: PathId) -> bool {
+        self.wanted[path]
+    }
+
+    /// What is wanted at home and not there, ascending.
+    pub fn unmet(&self) -> impl Iterator<Item = PathId> + '_ {
+        self.unmet.iter().copied()
     }
 
     /// The hosts that have a path, reachable or not, ascending.
-    pub fn holders(&self, path: PathId) -> &[HostId] {
-        &self.holders[path]
+    pub fn holders(&self, path: PathId) -> impl Iterator<Item = HostId> + '_ {
+        self.holders.of(path)
+    }
+
+    /// The hosts that have all of `paths`, reachable or not.
+    pub fn holders_of_all(&self, paths: &[PathId]) -> FixedBitSet {
+        self.holders.of_all(paths)
     }
 
     /// Whether the path can be had somewhere now.
     pub fn available(&self, path: PathId) -> bool {
-        self.substitutable[path] || self.holders[path].iter().any(|&h| self.reachable[h])
+        self.substitutable[path] || self.holders.of(path).any(|h| self.reachable[h])
     }
 
     /// Whether another host than these two has the path, or a substituter.
     pub fn is_elsewhere(&self, path: PathId, from: HostId, to: HostId) -> bool {
-        let others = self.held.ids().filter(|&h| h != from && h != to);
-        self.substitutable[path] || others.into_iter().any(|h| self.reachable[h] && self.holds(h, path))
+        let is_other = |h: HostId| h != from && h != to && self.reachable[h];
+        self.substitutable[path] || self.holders.of(path).any(is_other)
     }
 
     /// Whether the path is on its way to the host.
@@ -190,19 +239,19 @@ impl Stores {
         lacking: &mut Vec<PathId>,
         overhead: Span,
     ) -> Span {
-        let arriving = &self.arriving[to];
-        let (mut bytes_in, mut from) = (0u64, Vec::<(HostId, u64)>::new());
+        let hurries = !self.arriving[to].is_empty();
+        let mut bytes_in = 0u64;
         let mut seen = 0;
         while let Some(&path) = lacking.get(seen) {
             seen += 1;
-            let half = !arriving.is_empty() && arriving.contains_key(&path);
+            let half = hurries && self.is_arriving(to, path);
             let size = if half { self.size[path] / 2 } else { self.size[path] };
             bytes_in = bytes_in.saturating_add(size);
             if let Some(Source::Host(host)) = self.source(hosts, to, path) {
-                match from.iter_mut().find(|(h, _)| *h == host) {
-                    Some((_, bytes)) => *bytes += size,
-                    None => from.push((host, size)),
+                if self.from[host] == 0 {
+                    self.sources.push(host);
                 }
+                self.from[host] = self.from[host].saturating_add(size.max(1));
             }
             for &p in &self.refs[path] {
                 if self.met[p] != self.calls && !self.holds(to, p) {
@@ -212,14 +261,15 @@ impl Stores {
             }
         }
         // Bytes from another builder pass through here without a stop: the slower of its links counts.
-        let slowest = from.into_iter().map(|(host, bytes)| hosts[host].link.time(bytes)).max();
+        let taken = self.sources.drain(..).map(|host| (host, std::mem::take(&mut self.from[host])));
+        let slowest = taken.map(|(host, bytes)| hosts[host].link.time(bytes)).max();
         overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest.unwrap_or_default())
     }
 
-    /// The cheapest place to get a path to `to` from: this machine, then of some reachable holders the one
-    /// with the fastest link, then a substituter. `None` if nobody has it.
-    pub fn source(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
-        match self.best_holder(hosts, to, path) {
+    /// The cheapest place to get a path to `to` from, which lacks it: this machine, then of the reachable
+    /// holders the one with the fastest link, then a substituter. `None` if nobody has it.
+    pub fn source(&mut self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
+        match self.nearest(hosts, path).filter(|&h| h != to) {
             Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
             Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
             _ if self.substitutable[path] => Some(Source::Substituter),
@@ -227,20 +277,26 @@ impl Stores {
         }
     }
 
-    /// This machine, or the holder with the fastest link, of equal ones the first.
-    fn best_holder(&self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<HostId> {
-        let others = self.holders[path].iter().copied().filter(|&h| h != to && self.reachable[h]);
+    /// This machine, or the reachable holder with the fastest link, of equal ones the first.
+    fn nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
+        if let Some((changes, nearest)) = self.nearest[path]
+            && changes == self.changes
+        {
+            return nearest;
+        }
         let mut best: Option<(HostId, LinkSpeed)> = None;
-        for host in others.take(ENOUGH) {
-            if host == HostId::HOME {
-                return Some(host);
-            }
+        for host in self.holders.of(path).filter(|&host| self.reachable[host]) {
             let link = hosts[host].link;
-            if best.is_none_or(|(_, known)| is_faster(link, known)) {
+            if host == HostId::HOME || best.is_none_or(|(_, known)| is_faster(link, known)) {
                 best = Some((host, link));
             }
+            if host == HostId::HOME {
+                break;
+            }
         }
-        best.map(|(host, _)| host)
+        let nearest = best.map(|(host, _)| host);
+        self.nearest[path] = Some((self.changes, nearest));
+        nearest
     }
 
     /// Begins a transfer.

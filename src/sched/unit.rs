@@ -26,7 +26,8 @@ impl Scheduler {
         let cost: Table<JobId, Span> = self.estimates.rows().iter().map(|cost| cost.median).collect();
         let limits = ClusterLimits { tiny, total: tiny.scale(MEMBERS), saves: HANDING_OUT };
         let alike = |a: JobId, b: JobId| {
-            std::sync::Arc::ptr_eq(&self.eligible[a], &self.eligible[b]) && self.system[a] == self.system[b]
+            std::sync::Arc::ptr_eq(&self.eligible[a], &self.eligible[b])
+                && self.paces.system(a) == self.paces.system(b)
         };
         Clusters::new(&self.work, &cost, limits, alike)
     }

@@ -1,5 +1,6 @@
 //! How a run ended.
 
+use crate::fleet::HostId;
 use crate::graph::{JobId, PathId};
 use crate::run::Failure;
 
@@ -48,7 +49,13 @@ impl Scheduler {
         Verdict {
             endings: self.endings.clone(),
             skipped: skipped.collect(),
-            missing: self.unmet_wants().collect(),
+            missing: self
+                .work
+                .wanted
+                .iter()
+                .copied()
+                .filter(|&path| !self.stores.holds(HostId::HOME, path))
+                .collect(),
         }
     }
 }

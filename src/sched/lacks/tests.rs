@@ -105,19 +105,17 @@ proptest! {
                 lacks.touch(host, path);
             }
             for (job, spec) in work.jobs.iter() {
-                let mut order = Vec::new();
                 for host in hosts.ids() {
                     let now = stores.transfer_time(&hosts, host, &spec.inputs, OVERHEAD);
                     let kept = lacks.get(host, job);
                     prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
                     lacks.set(host, job, now);
-                    order.push(Prospect { least: now, transfer: now, host });
                 }
-                order.sort_unstable();
-                if let Some(kept) = lacks.order(job) {
-                    prop_assert_eq!(kept, &order, "{} after {:?}", job, &change);
+                let now = stores.holders_of_all(&spec.inputs);
+                if let Some(kept) = lacks.complete(job) {
+                    prop_assert_eq!(kept, &now, "{} after {:?}", job, &change);
                 }
-                lacks.set_order(job, order);
+                lacks.set_complete(job, now);
             }
         }
     }
@@ -137,29 +135,13 @@ fn a_change_at_one_host_leaves_the_others_alone() {
 }
 
 #[test]
-fn the_list_of_rows_stays_short_and_complete() {
+fn another_link_makes_all_times_over_it_unknown_but_nothing_is_nothing_over_any_link() {
     let mut lacks = Lacks::new(&work(), HOSTS as usize);
-    for _ in 0..5_000 {
-        lacks.set(HostId(1), JobId(1), Span::from_secs(1));
-        lacks.drop_job(JobId(1));
-    }
-    assert!(lacks.known.len() <= 2_048, "{}", lacks.known.len());
-    lacks.set(HostId(1), JobId(2), Span::from_secs(1));
-    lacks.forget_host(HostId(1));
-    assert_eq!(lacks.get(HostId(1), JobId(2)), None);
-}
-
-#[test]
-fn new_estimates_make_the_order_of_hosts_unknown() {
-    let mut lacks = Lacks::new(&work(), HOSTS as usize);
-    let prospect = |host, seconds| {
-        let least = Span::from_secs(seconds);
-        Prospect { least, transfer: Span::ZERO, host: HostId(host) }
-    };
-    lacks.set(HostId(1), JobId(0), Span::ZERO);
-    lacks.set_order(JobId(0), vec![prospect(1, 9), prospect(2, 3)]);
-    assert_eq!(lacks.order(JobId(0)), Some([prospect(2, 3), prospect(1, 9)].as_slice()), "best first");
-    lacks.reorder();
-    assert_eq!(lacks.order(JobId(0)), None);
-    assert_eq!(lacks.get(HostId(1), JobId(0)), Some(Span::ZERO), "transfers are as they were");
+    let (host, other) = (HostId(1), HostId(2));
+    lacks.set(host, JobId(1), Span::from_secs(1));
+    lacks.set(other, JobId(1), Span::from_secs(2));
+    lacks.set(host, JobId(2), Span::ZERO);
+    lacks.forget_host(host);
+    let times = [(host, JobId(1)), (other, JobId(1)), (host, JobId(2))].map(|(h, j)| lacks.get(h, j));
+    assert_eq!(times, [None, Some(Span::from_secs(2)), Some(Span::ZERO)]);
 }

@@ -1,0 +1,111 @@
+//! Which hosts have which paths, as a matrix of bits: a row per path, so that one look tells all hosts
+//! that have a path, and a few looks those that have all of several.
+
+use fixedbitset::FixedBitSet;
+
+use crate::base::Id;
+use crate::fleet::HostId;
+use crate::graph::PathId;
+
+const BITS: usize = usize::BITS as usize;
+
+/// The hosts of each path.
+#[derive(Clone, Debug)]
+pub(super) struct Holders {
+    hosts: usize,
+    /// Blocks in a row.
+    width: usize,
+    blocks: Vec<usize>,
+}
+
+impl Holders {
+    /// Nobody has any of `paths`.
+    pub fn new(paths: usize, hosts: usize) -> Self {
+        let width = hosts.div_ceil(BITS);
+        Self { hosts, width, blocks: vec![0; paths * width] }
+    }
+
+    fn row(&self, path: PathId) -> &[usize] {
+        &self.blocks[path.index() * self.width..][..self.width]
+    }
+
+    fn block(&mut self, path: PathId, host: HostId) -> &mut usize {
+        &mut self.blocks[path.index() * self.width + host.index() / BITS]
+    }
+
+    pub fn contains(&self, path: PathId, host: HostId) -> bool {
+        self.row(path)[host.index() / BITS] >> (host.index() % BITS) & 1 == 1
+    }
+
+    /// Adds a host; false if it was there.
+    pub fn insert(&mut self, path: PathId, host: HostId) -> bool {
+        let (block, bit) = (self.block(path, host), 1 << (host.index() % BITS));
+        let new = *block & bit == 0;
+        *block |= bit;
+        new
+    }
+
+    pub fn remove(&mut self, path: PathId, host: HostId) {
+        *self.block(path, host) &= !(1 << (host.index() % BITS));
+    }
+
+    /// The hosts that have a path, ascending.
+    pub fn of(&self, path: PathId) -> impl Iterator<Item = HostId> + '_ {
+        self.row(path).iter().enumerate().flat_map(|(i, &block)| {
+            let mut left = block;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(HostId::from_index(i * BITS + bit))
+            })
+        })
+    }
+
+    /// The hosts that have all of `paths`.
+    pub fn of_all(&self, paths: &[PathId]) -> FixedBitSet {
+        let mut all = FixedBitSet::with_capacity(self.hosts);
+        all.insert_range(..);
+        for &path in paths {
+            let row = self.row(path);
+            all.as_mut_slice().iter_mut().zip(row).for_each(|(block, has)| *block &= has);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn holders_are_a_set_of_hosts_for_each_path(
+            changes in proptest::collection::vec((0..4u32, 0..130u32, any::<bool>()), 0..200),
+            asked in proptest::collection::vec(0..4u32, 0..4),
+        ) {
+            let mut holders = Holders::new(4, 130);
+            let mut sets = vec![BTreeSet::new(); 4];
+            for (path, host, comes) in changes {
+                if comes {
+                    let new = holders.insert(PathId(path), HostId(host));
+                    prop_assert_eq!(new, sets[path as usize].insert(HostId(host)));
+                } else {
+                    holders.remove(PathId(path), HostId(host));
+                    sets[path as usize].remove(&HostId(host));
+                }
+            }
+            for (path, set) in (0..).map(PathId).zip(&sets) {
+                prop_assert_eq!(&holders.of(path).collect::<BTreeSet<_>>(), set);
+                prop_assert!((0..130).map(HostId).all(|h| holders.contains(path, h) == set.contains(&h)));
+            }
+            let asked: Vec<PathId> = asked.into_iter().map(PathId).collect();
+            let has_all = |h: &HostId| asked.iter().all(|p| sets[p.index()].contains(h));
+            let expected: Vec<usize> = (0..130).map(HostId).filter(has_all).map(Id::index).collect();
+            prop_assert_eq!(holders.of_all(&asked).ones().collect::<Vec<_>>(), expected);
+        }
+    }
+}
