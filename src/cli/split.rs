@@ -50,6 +50,9 @@ struct Split {
     makespan: Span,
     /// What one such machine would take for all of it.
     one_machine: Span,
+    /// What this number of such machines, more than asked for, would take, where those only follow each other.
+    #[serde(skip)]
+    with_more: Option<(u32, Span)>,
     /// What no schedule on so many machines takes less than, transfers not counted.
     lower_bound: Span,
     crossing_bytes: u64,
@@ -103,9 +106,16 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
     }
 }
 
+/// A base, two parts that are built on it at the same time, and the end that needs both: fewer shards have to
+/// follow each other where all rests on one derivation and ends in one.
+const BASE_AND_END: u32 = 4;
+
 fn split(work: &Workload, estimates: &Table<JobId, Cost>, shards: u32, slots: u32) -> Split {
     let cost: Table<JobId, Span> = estimates.rows().iter().map(|cost| cost.median).collect();
     let sharding = Sharding::new(work, &cost, shards, slots);
+    let one_machine = Sharding::new(work, &cost, 1, slots).makespan();
+    let more = (sharding.makespan() >= one_machine && shards < BASE_AND_END)
+        .then(|| (BASE_AND_END, Sharding::new(work, &cost, BASE_AND_END, slots).makespan()));
     let machines = vec![Power::slots(slots); shards as usize];
     let limits =
         Limits::new(work, &machines, |_| (0..machines.len()).map(|i| (i, Pace::one_core(1.0))).collect());
@@ -114,7 +124,8 @@ fn split(work: &Workload, estimates: &Table<JobId, Cost>, shards: u32, slots: u3
         derivations: work.jobs.len(),
         cost: cost.rows().iter().copied().sum(),
         makespan: sharding.makespan(),
-        one_machine: Sharding::new(work, &cost, 1, slots).makespan(),
+        one_machine,
+        with_more: more.filter(|&(_, makespan)| makespan < one_machine && shards > 1),
         lower_bound: bound,
         crossing_bytes: sharding.crossing(work),
         shards: sharding.shards.iter().map(|(id, shard)| part(work, &sharding, id, shard)).collect(),
@@ -176,7 +187,13 @@ fn text(split: &Split) -> String {
         } else {
             " as well: these shards only follow each other"
         };
-        let _ = writeln!(out, "one machine for all of it would take {}{word}", split.one_machine);
+        let more = split.with_more.map(|(count, makespan)| format!(", {count} shards {makespan}"));
+        let _ = writeln!(
+            out,
+            "one machine for all of it would take {}{word}{}",
+            split.one_machine,
+            more.unwrap_or_default()
+        );
     }
     let _ = writeln!(
         out,
@@ -235,6 +252,22 @@ mod tests {
         assert_eq!(json["shards"][1]["needs"], need);
         assert_eq!(json["shards"][0]["uploads"], need[0]["paths"]);
         assert_eq!((&json["derivations"], &json["crossingBytes"]), (&2.into(), &(1 << 20).into()));
+    }
+
+    #[test]
+    fn people_hear_that_more_shards_can_overlap() {
+        // Two chains on one derivation, and one that needs both.
+        let mut fork = chain(6);
+        for (job, needs) in [vec![], vec![0], vec![0], vec![1], vec![2], vec![3, 4]].into_iter().enumerate() {
+            let job = &mut fork.jobs[JobId(job as u32)];
+            job.inputs = needs.iter().copied().map(PathId).collect();
+            job.needs = needs.into_iter().map(JobId).collect();
+        }
+        let more = divided(&fork, 4);
+        assert!(more.makespan < more.one_machine);
+        let hint = format!("only follow each other, 4 shards {}\n", more.makespan);
+        assert!(text(&divided(&fork, 2)).contains(&hint), "{}", text(&divided(&fork, 2)));
+        assert!(!text(&more).contains("follow each other"));
     }
 
     #[test]

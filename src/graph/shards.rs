@@ -9,9 +9,16 @@
 //! good or bad, each job once, and back to the best that was seen). The result of the two that is done
 //! sooner is taken.
 //!
+//! Pieces of one order tend to follow each other, since most of what there is rests on a few jobs and ends
+//! in a few. So shards that can run side by side are looked for as well (`layers`), if need be at the price of
+//! parts that differ in cost, and taken if all is done sooner with them. There are none for fewer than four
+//! machines where everything rests on one job and ends in one: a base, two parts beside each other and the
+//! end are four.
+//!
 //! A path crosses once to each shard with a job that uses it. What it brings along in its closure is
 //! not counted, nor is what comes from elsewhere than these jobs.
 
+mod layers;
 mod refine;
 #[cfg(test)]
 mod tests;
@@ -53,20 +60,40 @@ pub struct Shard {
 
 impl Sharding {
     /// Deals `work` out to `shards` machines that build `slots` jobs at a time each, a job taking `cost`
-    /// (nothing, beyond its end). No shard costs more than an equal part and 5 %, or than an equal part
-    /// and the most expensive job.
+    /// (nothing, beyond its end): in parts of equal cost, or in others that are all done sooner.
     pub fn new(work: &Workload, cost: &Table<JobId, Span>, shards: u32, slots: u32) -> Sharding {
         let cost: Table<JobId, Span> =
             work.jobs.ids().map(|job| cost.get(job).copied().unwrap_or_default()).collect();
-        let count = shards.max(1);
         let order = Order::new(work);
+        let count = shards.max(1);
+        let equal = Sharding::equal(work, &order, &cost, slots, count);
+        if count < 3 {
+            // One needs the other, or they are parts that need nothing of each other: both are found above.
+            return equal;
+        }
+        let key = |sharding: &Sharding| (sharding.makespan(), sharding.crossing(work));
+        let beside = layers::orders(work, &order, &cost).into_iter().flat_map(|jobs| {
+            let of = layers::cut(work, &jobs, &cost, slots, count);
+            let mut refined = of.clone();
+            refine::refine(work, &order, &cost, count, &mut refined);
+            [of, refined].map(|of| Sharding::describe(work, &order, &cost, slots, count, of))
+        });
+        match beside.min_by_key(key) {
+            Some(beside) if beside.makespan() < equal.makespan() => beside,
+            _ => equal,
+        }
+    }
+
+    /// Parts of equal cost: none costs more than an equal part and 5 %, or than an equal part and the most
+    /// expensive job.
+    fn equal(work: &Workload, order: &Order, cost: &Table<JobId, Span>, slots: u32, count: u32) -> Sharding {
         let try_cut = |jobs: &[JobId]| {
-            let mut of = cut(jobs, &cost, count);
-            refine::refine(work, &order, &cost, count, &mut of);
-            Sharding::describe(work, &order, &cost, slots, count, of)
+            let mut of = cut(jobs, cost, count);
+            refine::refine(work, order, cost, count, &mut of);
+            Sharding::describe(work, order, cost, slots, count, of)
         };
-        let together = try_cut(&depth_first(work, &order));
-        let by_distance = try_cut(&by_distance(work, &order));
+        let together = try_cut(&depth_first(work, order));
+        let by_distance = try_cut(&by_distance(work, order));
         let key = |sharding: &Sharding| (sharding.makespan(), sharding.crossing(work));
         if key(&by_distance) < key(&together) { by_distance } else { together }
     }

@@ -50,13 +50,43 @@ fn more_shards_than_jobs_leaves_some_empty() {
     assert_eq!(Sharding::new(&Workload::default(), &Table::new(), 0, 0).shards.len(), 1);
 }
 
+#[test]
+fn what_rests_on_one_base_and_ends_in_one_job_runs_side_by_side() {
+    // A base of two, three chains of two on it, and an end.
+    let needs = [vec![], vec![0], vec![1], vec![1], vec![1], vec![2], vec![3], vec![4], vec![5, 6, 7]];
+    let diamond = sized(work(&needs));
+    let cost = Table::filled(9, Span(10));
+    let sharding = Sharding::new(&diamond, &cost, 5, 1);
+    assert_eq!(names(&sharding), [vec![0, 1], vec![2, 5], vec![3, 6], vec![4, 7], vec![8]]);
+    assert_eq!(sharding.makespan(), Span(50));
+    assert_eq!(Sharding::new(&diamond, &cost, 4, 1).makespan(), Span(70));
+    // With two of them, one waits for the other.
+    assert_eq!(Sharding::new(&diamond, &cost, 2, 1).makespan(), Span(90));
+}
+
+#[test]
+fn bases_may_follow_each_other() {
+    let fork = |on: usize| (0..2).map(move |_| vec![on]);
+    let mut needs = vec![vec![]];
+    needs.extend(fork(0));
+    needs.push(vec![1, 2]);
+    needs.extend(fork(3));
+    needs.push(vec![4, 5]);
+    let sharding = Sharding::new(&sized(work(&needs)), &Table::filled(7, Span(10)), 7, 1);
+    assert_eq!(sharding.makespan(), Span(50));
+}
+
 proptest! {
     #[test]
     fn shards_are_what_they_should_be(
-        (work, cost) in random_work(30), count in 1u32..6, slots in 1u32..4,
+        (work, cost) in random_work(30), count in 1u32..6, slots in 1u32..4, equal: bool,
     ) {
         let work = sized(work);
-        let sharding = Sharding::new(&work, &cost, count, slots);
+        let equals = Sharding::equal(&work, &Order::new(&work), &cost, slots, count);
+        let best = Sharding::new(&work, &cost, count, slots);
+        prop_assert!(best.makespan() <= equals.makespan());
+        prop_assert!(best == equals || best.makespan() < equals.makespan());
+        let sharding = if equal { equals } else { best };
         prop_assert_eq!(sharding.shards.len(), count as usize);
         let mut seen = BTreeSet::new();
         let total: u64 = cost.rows().iter().map(|cost| cost.0).sum();
@@ -65,7 +95,7 @@ proptest! {
         for (id, shard) in sharding.shards.iter() {
             let sum: Span = shard.jobs.iter().map(|&job| cost[job]).sum();
             prop_assert_eq!(sum, shard.cost);
-            prop_assert!(sum.0 <= (part + largest).max(part + part / 20), "{:?} of {}", sum, part);
+            prop_assert!(!equal || sum.0 <= (part + largest).max(part + part / 20), "{:?} of {}", sum, part);
             for (row, &job) in shard.jobs.iter().enumerate() {
                 prop_assert!(seen.insert(job));
                 prop_assert_eq!(sharding.of[job], id);
