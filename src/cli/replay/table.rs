@@ -7,7 +7,12 @@ use serde::Serialize;
 use super::compare::{Kind, gain};
 use crate::base::Span;
 use crate::report::{bytes, plural};
+use crate::run::Losses;
 use crate::sim::Outcome;
+
+/// What the last columns are.
+const COLUMNS: &str =
+    "beyond the bound: no ready work, estimate error, waiting by choice, transfer, hosts away, handling\n";
 
 /// What one run came to under several conditions; times in microseconds.
 #[derive(Debug, Serialize)]
@@ -48,8 +53,17 @@ impl Table {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         let _ = writeln!(
             out,
-            "  {:width$}  {:>7}  {:>7}  {:>8}  {:>6}  {:>7}  {:>7}  {:>8}",
-            "", "takes", "× bound", "copied", "builds", "no work", "waiting", "transfer"
+            "  {:width$}  {:>7}  {:>7}  {:>8}    {:>7}  {:>8}  {:>7}  {:>8}  {:>7}  {:>8}",
+            "",
+            "takes",
+            "× bound",
+            "copied",
+            "no work",
+            "estimate",
+            "choice",
+            "transfer",
+            "hosts",
+            "handling"
         );
         let mut before = None;
         for row in &self.rows {
@@ -60,6 +74,7 @@ impl Table {
             before = Some(row.kind);
             row.line(width, &mut out);
         }
+        out.push_str(COLUMNS);
         if let Some(line) = self.gains() {
             let _ = writeln!(out, "{line}");
         }
@@ -83,22 +98,22 @@ impl Table {
 
 impl Row {
     fn line(&self, width: usize, out: &mut String) {
-        let Outcome { makespan, ratio, bytes: copied, busy, idle, missing, .. } = self.outcome;
-        // Of all the time that slots had.
-        let all = (busy + idle.no_work + idle.waiting + idle.transfer).as_secs_f64().max(1e-6);
-        let part = |span: Span| format!("{:.0} %", 100.0 * span.as_secs_f64() / all);
+        let Outcome { makespan, ratio, bytes: copied, losses, missing, .. } = self.outcome;
+        let part = |of: fn(&Losses) -> Span| losses.as_ref().map_or("-".to_owned(), |l| of(l).to_string());
         let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let short = if missing > 0 { "  (does not build all)" } else { "" };
         let _ = writeln!(
             out,
-            "  {:width$}  {:>7}  {ratio:>7}  {:>8}  {:>6}  {:>7}  {:>7}  {:>8}{short}",
+            "  {:width$}  {:>7}  {ratio:>7}  {:>8}    {:>7}  {:>8}  {:>7}  {:>8}  {:>7}  {:>8}{short}",
             self.name,
             makespan.to_string(),
             bytes(copied),
-            part(busy),
-            part(idle.no_work),
-            part(idle.waiting),
-            part(idle.transfer),
+            part(|l| l.no_ready_work),
+            part(|l| l.estimate_error),
+            part(|l| l.waiting_by_choice),
+            part(|l| l.transfer),
+            part(|l| l.lost_host),
+            part(|l| l.handling),
         );
     }
 }

@@ -2,6 +2,7 @@ use super::compare::Kind;
 use super::exact::{Exact, grouped};
 use super::table::{Row, Table};
 use crate::base::Span;
+use crate::run::Losses;
 use crate::sim::{Idle, Outcome};
 
 fn row(kind: Kind, name: &str, seconds: u64, missing: usize) -> Row {
@@ -17,6 +18,13 @@ fn row(kind: Kind, name: &str, seconds: u64, missing: usize) -> Row {
             bytes: 3 << 20,
             busy: span(2),
             idle: Idle { no_work: span(1), waiting: Span::ZERO, transfer: span(1) },
+            losses: Some(Losses {
+                makespan: span(1),
+                bound: Span::from_secs(60),
+                estimate_error: Span::from_secs(5),
+                lost_host: Span::from_secs(seconds - 65),
+                ..Losses::default()
+            }),
             builds: 9,
             missing,
         },
@@ -40,13 +48,14 @@ fn the_table_says_what_more_hosts_would_have_gained() {
     };
     insta::assert_snapshot!(table.text(), @r"
     last: 9 derivations, built in 1m31s; means of 5 seeds
-                             takes  × bound    copied  builds  no work  waiting  transfer
-      as it was              1m40s     1.67   3.0 MiB    50 %     25 %      0 %      25 %
-      policy nix             1m30s     1.50   3.0 MiB    50 %     25 %      0 %      25 %
+                             takes  × bound    copied    no work  estimate   choice  transfer    hosts  handling
+      as it was              1m40s     1.67   3.0 MiB       0.0s      5.0s     0.0s      0.0s      35s      0.0s
+      policy nix             1m30s     1.50   3.0 MiB       0.0s      5.0s     0.0s      0.0s      25s      0.0s
 
-      one more like ruby     1m12s     1.20   3.0 MiB    50 %     25 %      0 %      25 %
-      twice the bandwidth    1m35s     1.58   3.0 MiB    50 %     25 %      0 %      25 %
-      without ruby           5m00s     5.00   3.0 MiB    50 %     25 %      0 %      25 %  (does not build all)
+      one more like ruby     1m12s     1.20   3.0 MiB       0.0s      5.0s     0.0s      0.0s     7.0s      0.0s
+      twice the bandwidth    1m35s     1.58   3.0 MiB       0.0s      5.0s     0.0s      0.0s      30s      0.0s
+      without ruby           5m00s     5.00   3.0 MiB       0.0s      5.0s     0.0s      0.0s    3m55s      0.0s  (does not build all)
+    beyond the bound: no ready work, estimate error, waiting by choice, transfer, hosts away, handling
     would have saved: one more like ruby 18s (20 %), twice the bandwidth nothing
     ");
 }

@@ -77,6 +77,22 @@ impl Losses {
         ]
     }
 
+    /// The mean of several runs, part by part; `None` of none.
+    pub fn mean<'a>(all: impl Iterator<Item = &'a Losses> + Clone) -> Option<Losses> {
+        let count = u64::try_from(all.clone().count()).ok().filter(|&count| count > 0)?;
+        let span = |of: fn(&Losses) -> Span| Span(all.clone().map(|one| of(one).0).sum::<u64>() / count);
+        Some(Losses {
+            makespan: span(|one| one.makespan),
+            bound: span(|one| one.bound),
+            no_ready_work: span(|one| one.no_ready_work),
+            estimate_error: span(|one| one.estimate_error),
+            waiting_by_choice: span(|one| one.waiting_by_choice),
+            transfer: span(|one| one.transfer),
+            lost_host: span(|one| one.lost_host),
+            handling: span(|one| one.handling),
+        })
+    }
+
     /// Makespan / bound; nothing without a bound.
     pub fn ratio(&self) -> Option<f64> {
         (self.bound > Span::ZERO).then(|| self.makespan.as_secs_f64() / self.bound.as_secs_f64())

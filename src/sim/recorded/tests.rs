@@ -133,6 +133,7 @@ fn what_a_run_took_is_found_again_on_a_host_of_speed_1_and_one_core() {
 fn a_run_as_it_was_takes_what_it_took_whatever_happened() {
     let lost = Fault { host: HostId(1), at: Time(4_000_000), back: Some(Time(9_000_000)) };
     let gone = Fault { host: HostId(2), at: Time(3_000_000), back: None };
+    let mut away = Vec::new();
     for fault in [None, Some(lost), Some(gone)] {
         let made = record(fleet(), fault, None);
         let recording = Recording::new(&made.header, &made.log).unwrap();
@@ -145,7 +146,15 @@ fn a_run_as_it_was_takes_what_it_took_whatever_happened() {
         let slots = 4 * outcome.makespan.0;
         let idle = outcome.idle.no_work + outcome.idle.waiting + outcome.idle.transfer;
         assert_eq!((outcome.busy + idle).0, slots);
+        let losses = outcome.losses.unwrap();
+        let sum: Span = losses.parts().into_iter().map(|(_, span)| span).sum();
+        assert_eq!((losses.bound + sum, losses.bound), (outcome.makespan, outcome.bound));
+        away.push(losses.lost_host);
+        let json = serde_json::to_value(Outcome::mean(&[outcome, outcome])).unwrap();
+        assert_eq!(json["losses"]["noReadyWork"], losses.no_ready_work.0);
     }
+    // Nobody is there before all have answered.
+    assert!(away[1] > away[0] && away[2] > away[0], "{away:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cost::{self, Cost, CostParams, Memory};
 use crate::drive::{Watch, drive};
 use crate::fleet::{Host, HostId, NoHost};
 use crate::graph::{JobId, makespan_bound};
-use crate::run::{Event, Order, SlotId};
+use crate::run::{Event, LossMeter, Losses, Order, SlotId};
 use crate::sched::{Policy, Scheduler};
 use crate::sim::{Fault, Idle, Measure, Measured, SimWorld, Slowdown, noisy};
 
@@ -66,6 +66,8 @@ pub struct Outcome {
     pub busy: Span,
     /// Time that slots did not, by cause.
     pub idle: Idle,
+    /// Where the makespan went beyond the bound.
+    pub losses: Option<Losses>,
     /// Orders to build.
     pub builds: u64,
     /// Wanted paths that did not come home.
@@ -104,6 +106,7 @@ impl Outcome {
                 waiting: span(|one| one.idle.waiting),
                 transfer: span(|one| one.idle.transfer),
             },
+            losses: Losses::mean(all.iter().filter_map(|one| one.losses.as_ref())),
             builds: number(|one| one.builds),
             missing: all.iter().map(|one| one.missing).max().unwrap_or(0),
         }
@@ -114,8 +117,10 @@ impl Recording {
     /// Goes through the run under other conditions.
     pub fn simulate(&self, conditions: &Conditions) -> Outcome {
         let hosts = &conditions.hosts;
+        let (estimates, eligible) = (self.believed(conditions), self.eligible_on(hosts));
         let mut seen = Seen {
             measure: Measure::new(&self.real, hosts),
+            meter: LossMeter::new(&self.real, hosts, &estimates, &eligible),
             built: Table::filled(self.real.jobs.len(), false),
         };
         let (scheduler, truth) = self.watched(conditions, &mut seen);
@@ -123,8 +128,7 @@ impl Recording {
         let cost =
             |(job, truth): (JobId, &Option<Span>)| truth.filter(|_| seen.built[job]).unwrap_or_default();
         let cost: Table<JobId, Span> = truth.iter().map(cost).collect();
-        let limits =
-            cost::limits(&self.real, hosts, &self.eligible_on(hosts), &self.parallel, |id| hosts[id].lanes());
+        let limits = cost::limits(&self.real, hosts, &eligible, &self.parallel, |id| hosts[id].lanes());
         let bound = makespan_bound(&self.real, &cost, &limits);
         let ratio = (bound > Span::ZERO).then(|| makespan.as_secs_f64() / bound.as_secs_f64());
         Outcome {
@@ -134,6 +138,7 @@ impl Recording {
             bytes,
             busy,
             idle,
+            losses: seen.meter.finish(Time::ZERO + makespan, bound),
             builds,
             missing: scheduler.verdict().missing.len(),
         }
@@ -152,12 +157,7 @@ impl Recording {
         watch: &mut dyn Watch,
     ) -> (Scheduler, Table<JobId, Option<Span>>) {
         let truth = self.truth_with(conditions.noise, conditions.seed);
-        let estimates = match &conditions.estimates {
-            Estimates::Perfect => self.perfect(&truth),
-            Estimates::Recorded => self.estimates.clone(),
-            Estimates::Prior => Memory::new(CostParams::default()).estimates(&self.told),
-            Estimates::Given(given) => Table::clone(given),
-        };
+        let estimates = self.believed(conditions);
         let mut scheduler = Scheduler::new(
             self.told.clone(),
             conditions.told_hosts.clone(),
@@ -169,6 +169,16 @@ impl Recording {
         let mut world = self.world(&conditions.hosts, &truth);
         drive(&mut scheduler, &mut world, watch);
         (scheduler, truth)
+    }
+
+    /// What the scheduler is told that jobs take.
+    fn believed(&self, conditions: &Conditions) -> Table<JobId, Cost> {
+        match &conditions.estimates {
+            Estimates::Perfect => self.perfect(&self.truth_with(conditions.noise, conditions.seed)),
+            Estimates::Recorded => self.estimates.clone(),
+            Estimates::Prior => Memory::new(CostParams::default()).estimates(&self.told),
+            Estimates::Given(given) => Table::clone(given),
+        }
     }
 
     /// What jobs take if each is off by a factor drawn for it.
@@ -334,12 +344,14 @@ fn slots_up(at: Time, host: HostId, slots: std::ops::Range<u32>) -> impl Iterato
 /// Adds up, and notes which jobs were built.
 struct Seen {
     measure: Measure,
+    meter: LossMeter,
     built: Table<JobId, bool>,
 }
 
 impl Watch for Seen {
     fn event(&mut self, at: Time, event: &Event) {
         self.measure.event(at, event);
+        self.meter.event(at, event);
         if let Event::Finished { job, outcome: crate::run::Outcome::Built { .. }, .. } = event {
             self.built[*job] = true;
         }
@@ -347,5 +359,6 @@ impl Watch for Seen {
 
     fn order(&mut self, at: Time, order: &Order) {
         self.measure.order(at, order);
+        self.meter.order(at, order);
     }
 }
