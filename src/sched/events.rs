@@ -97,7 +97,7 @@ impl Scheduler {
     /// A job's host or connection was lost while it ran. That is nobody's fault, but a job that takes
     /// every host with it must not do so for ever.
     fn lost_under(&mut self, job: JobId, host: HostId, cause: &str) {
-        let tries = self.blame(job, host, cause);
+        let tries = self.blame(job, Some(host), cause);
         tries.lost += 1;
         if tries.lost >= self.policy.host_tries {
             self.exhausted.push(job);
@@ -171,7 +171,7 @@ impl Scheduler {
             self.hand_over(job, seat);
         } else {
             // A host that says "built" and holds nothing is not to be believed.
-            self.retry(job, seat.host, "the host reported success without outputs");
+            self.retry(job, Some(seat.host), "the host reported success without outputs");
         }
     }
 
@@ -193,17 +193,15 @@ impl Scheduler {
             self.jobs.set(job, JobState::Waiting);
             self.demand_changed = true;
         } else {
-            self.retry(job, host, message);
+            self.retry(job, Some(host), message);
         }
     }
 
-    /// Notes why a job has to be tried again, and prefers other hosts for it from now on.
-    fn blame(&mut self, job: JobId, host: HostId, cause: &str) -> &mut Tries {
+    /// Notes why a job has to be tried again, and prefers others for it from now on if a host is to blame.
+    fn blame(&mut self, job: JobId, host: Option<HostId>, cause: &str) -> &mut Tries {
         let tries = &mut self.tries[job];
         cause.clone_into(&mut tries.last_cause);
-        if !tries.avoid.contains(&host) {
-            tries.avoid.push(host);
-        }
+        tries.avoid.extend(host.filter(|host| !tries.avoid.contains(host)));
         tries
     }
 
@@ -215,8 +213,8 @@ impl Scheduler {
         }
     }
 
-    /// Puts a job back after a host's fault, to be tried elsewhere if there is an elsewhere.
-    pub(super) fn retry(&mut self, job: JobId, host: HostId, cause: &str) {
+    /// Puts a job back after a host's fault, to be tried elsewhere than there if there is an elsewhere.
+    pub(super) fn retry(&mut self, job: JobId, host: Option<HostId>, cause: &str) {
         let tries = self.blame(job, host, cause);
         tries.failed += 1;
         if tries.failed >= self.policy.attempts {
@@ -298,9 +296,12 @@ impl Scheduler {
             }
         }
         self.unlucky.extend(&transfer.paths);
+        // Another host would ask the same source. What a host's substituters lack, those of another may have.
+        let elsewhere = side != Side::Source || transfer.from == Source::Substituter;
         for (host, job) in self.waiting_for(&transfer) {
             self.tries[job].next += 1;
-            self.retry(job, host, cause);
+            let avoid = elsewhere.then_some(host);
+            self.retry(job, avoid, cause);
         }
         self.demand_changed = true;
     }

@@ -70,7 +70,7 @@ impl Scheduler {
             Err(path) => {
                 self.tries[job].next += 1;
                 let cause = format!("its input {} is not to be had anywhere", self.work.paths[path].path);
-                self.retry(job, host, &cause);
+                self.retry(job, Some(host), &cause);
             }
         }
     }
