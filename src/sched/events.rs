@@ -29,7 +29,7 @@ impl Scheduler {
             }
             Event::HostRefused { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
-                self.hosts.refused(*host);
+                self.hosts.refused(*host, cause);
                 self.forecasts.touch(*host);
             }
             Event::HostDrained { host, cause } if self.hosts.spec.get(*host).is_some() => {
@@ -62,7 +62,7 @@ impl Scheduler {
     }
 
     fn host_lost(&mut self, at: Time, host: HostId, cause: &str) {
-        if !self.hosts.lost(at, host, &self.policy) {
+        if !self.hosts.lost(at, host, cause, &self.policy) {
             return;
         }
         self.forecasts.touch(host);
@@ -359,14 +359,13 @@ impl Scheduler {
         let hope = |job: &JobId| self.eligible[*job].iter().any(|&h| self.hosts.has_hope(h, &self.policy));
         let hopeless: Vec<JobId> = self.jobs.ready().filter(|job| !hope(job)).collect();
         for job in hopeless {
-            let drained = |&host: &HostId| self.hosts.drained(host).map(|why| (host, why));
-            if let Some((host, why)) = self.eligible[job].iter().find_map(drained) {
-                let cause = format!("{} takes no more jobs: {why}", self.hosts.spec[host].name);
-                self.tries[job].last_cause = cause;
+            let drained = self.eligible[job].iter().any(|&host| self.hosts.drained(host).is_some());
+            if drained || self.tries[job].last_cause.is_empty() {
+                self.tries[job].last_cause = self.hosts.why_hopeless(&self.eligible[job]);
+            }
+            if drained {
                 // The host's fault, then, and not the build's.
                 self.tries[job].transient = false;
-            } else if self.tries[job].last_cause.is_empty() {
-                "no host that could build it is left".clone_into(&mut self.tries[job].last_cause);
             }
             self.give_up(job, out);
         }

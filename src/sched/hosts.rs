@@ -35,6 +35,8 @@ pub(super) struct HostState {
     pub tries: u32,
     /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
     drained: Option<String>,
+    /// Why it was last lost or refused.
+    trouble: String,
     /// The bandwidth that estimates rest on.
     pub bandwidth: u64,
 }
@@ -68,6 +70,7 @@ impl Hosts {
                 older: BTreeMap::new(),
                 tries: 0,
                 drained: None,
+                trouble: String::new(),
                 bandwidth: host.link.bandwidth,
             })
             .collect();
@@ -165,11 +168,12 @@ impl Hosts {
 
     /// A host is lost: its slots are gone, and the next probe is due after a wait that doubles each
     /// time. False if that was known.
-    pub fn lost(&mut self, at: Time, host: HostId, policy: &Policy) -> bool {
+    pub fn lost(&mut self, at: Time, host: HostId, cause: &str, policy: &Policy) -> bool {
         let state = &mut self.state[host];
         if matches!(state.health, Health::Lost { .. } | Health::Refused) {
             return false;
         }
+        cause.clone_into(&mut state.trouble);
         let wait = policy.first_retry.scale(f64::from(1u32 << state.tries.min(16)));
         state.tries += 1;
         state.slots.clear();
@@ -179,7 +183,8 @@ impl Hosts {
     }
 
     /// A host is out for this run.
-    pub fn refused(&mut self, host: HostId) {
+    pub fn refused(&mut self, host: HostId, cause: &str) {
+        cause.clone_into(&mut self.state[host].trouble);
         self.state[host].slots.clear();
         self.state[host].older.clear();
         self.state[host].health = Health::Refused;
@@ -206,6 +211,26 @@ impl Hosts {
             _ => None,
         };
         self.state.rows().iter().filter_map(retry).min()
+    }
+
+    /// Why none of these hosts, all of them out of hope, is left for a job. Of many, the first are named.
+    pub fn why_hopeless(&self, hosts: &[HostId]) -> String {
+        const NAMED: usize = 4;
+        let why = |&host: &HostId| {
+            let (name, state) = (&self.spec[host].name, &self.state[host]);
+            match (&state.drained, state.health) {
+                (Some(why), _) => format!("{name} takes no more jobs: {why}"),
+                (None, Health::Refused) => format!("{name} cannot be used: {}", state.trouble),
+                (None, _) => format!("{name} is lost: {}", state.trouble),
+            }
+        };
+        let mut words: Vec<String> = hosts.iter().take(NAMED).map(why).collect();
+        match hosts.len().saturating_sub(NAMED) {
+            0 if hosts.is_empty() => words.push("no host that could build it is left".to_owned()),
+            0 => {}
+            more => words.push(format!("and {more} more hosts that could build it are not left either")),
+        }
+        words.join("; ")
     }
 
     /// Whether some host is out of hope; only then can a job be.
