@@ -187,7 +187,17 @@ pub fn print_summary(state: &RunState, meter: LossMeter, bound: Span, quiet: boo
         super::tell!("{}", summary.closing_line());
     } else {
         super::tell!("{}", summary.text().trim_end());
+        let hosts = state.header().hosts.rows().iter().filter(|host| host.slots > 0).count();
+        if let Some(hint) = explain_hint(hosts, state.counts().built) {
+            super::tell!("{hint}");
+        }
     }
+}
+
+/// How to learn why jobs went where they went, if there were hosts to choose from.
+fn explain_hint(hosts: usize, built: usize) -> Option<&'static str> {
+    (hosts > 1 && built > 0)
+        .then_some("why a derivation was built where it was: `drvdispatch explain last NAME`")
 }
 
 /// What went wrong without a build having failed; failed builds were shown when they failed.
@@ -243,6 +253,12 @@ mod tests {
             given_up_line(&["a", "b", "c", "d", "e"], cause),
             "5 derivations were given up (a, b, c and 2 more), each for: no host is left"
         );
+    }
+
+    #[test]
+    fn where_there_was_a_choice_it_can_be_explained() {
+        assert!(explain_hint(2, 1).is_some_and(|hint| hint.contains("drvdispatch explain last")));
+        assert_eq!((explain_hint(1, 5), explain_hint(2, 0)), (None, None));
     }
 
     #[test]

@@ -181,6 +181,9 @@ fn make(
         let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
         return Ok(Output::Explanation(text));
     }
+    if !args.json && builds.len() > 1 && hosts.rows().iter().filter(|host| host.slots > 0).count() > 1 {
+        super::tell!("what each host has to offer for a derivation: --explain NAME");
+    }
     let copies = copies(&entries);
     Ok(Output::Plan(Plan {
         derivations: builds.len() - copies.len(),
