@@ -1,4 +1,9 @@
 //! Facts, in the past tense. All that the scheduler ever learns comes in as one of these.
+//!
+//! That a job is ready, or that an estimate has changed, is no fact of its own: both follow from facts, and
+//! `sched::Scheduler::step` draws these conclusions within the same step. A job becomes ready when the last
+//! `Finished` that it needs comes in, or when a host holds what it needs; estimates change with what
+//! `Finished` and `Progress` say.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,8 @@
 //! Orders, in the imperative. All that the scheduler ever does goes out as one of these.
+//!
+//! Every movement of paths is an [`Order::Stage`]: inputs of a job that has a slot, a prefetch for one that is
+//! likely to get a slot there, and bringing home what was asked for, whose destination is this machine and
+//! which is for no job.
 
 use serde::{Deserialize, Serialize};
 
