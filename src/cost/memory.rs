@@ -18,7 +18,7 @@ use super::packages::Package;
 use super::parallel::{amdahl, by_class};
 use super::params::CostParams;
 use super::prior::OutputClass;
-use super::ratio::{MAX_LOG, SHORTEST, says};
+use super::ratio::{MAX_LOG, SHORTEST, own_part, says};
 use super::sample::Sample;
 use super::shipped;
 use super::sources::source_size;
@@ -364,7 +364,7 @@ impl Memory {
                 Some(host) if !class.is_built() => {
                     Build { host: None, weight, log: build.log + self.levels.speeds[host] }
                 }
-                host => Build { host, weight, log: build.log },
+                host => Build { host, weight, log: own_part(build.log) },
             }
         })
     }

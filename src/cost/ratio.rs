@@ -17,13 +17,22 @@ pub(super) const SHORTEST: Span = Span::from_millis(1);
 const TELLING: Span = Span::from_millis(200);
 
 /// What starting processes takes on any host, in seconds.
-const START: f64 = 0.35;
+const START: f64 = 0.7;
 
 /// How much a build that took `seconds` says about its host, from 0 to 1: of a short one, much is the start
 /// of processes and round trips, which is the same everywhere.
 pub(super) fn says(seconds: f64) -> f64 {
     let own = seconds / (seconds + START);
     own * own
+}
+
+/// What of a build is the same on any host, in seconds, if nothing else is known: processes and round trips.
+const SAME: f64 = 0.05;
+
+/// The logarithm of the part of a build that depends on its host, by that of the whole; of a short one half.
+pub(super) fn own_part(log: f64) -> f64 {
+    let seconds = log.exp();
+    (seconds - SAME).max(seconds / 2.0).ln()
 }
 
 /// The logarithm of `actual` over `expected`, within [`MAX_LOG`].
@@ -46,6 +55,7 @@ mod tests {
         assert_eq!(log_ratio(Span::ZERO, Span(u64::MAX)), MAX_LOG);
         assert_eq!(log_ratio(Span::from_secs(2), Span::from_secs(2)), 0.0);
         assert!(says(0.0) == 0.0 && says(0.1) < 0.05 && says(60.0) > 0.95);
+        assert!(own_part(60f64.ln()).exp() > 59.9 && own_part(0.1f64.ln()).exp() < 0.051);
         assert!(!tells(Span::from_secs(1), Span::from_millis(10)));
     }
 }

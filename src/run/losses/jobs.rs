@@ -221,6 +221,10 @@ impl Jobs {
     fn inbound(&mut self, path: PathId, to: HostId, more: bool) {
         for i in 0..self.readers[path].len() {
             let job = self.readers[path][i];
+            // Nobody asks what comes for a job that is done.
+            if self.status[job].done {
+                continue;
+            }
             self.count(job, false);
             let inbound = &mut self.status[job].inbound;
             let n = inbound.entry(to).or_default();
@@ -286,7 +290,10 @@ impl Jobs {
             self.work.jobs.iter().map(|(_, job)| job.outputs.iter().any(|&p| copies[p] > 0)).collect();
         for job in self.work.jobs.ids() {
             let status = &mut self.status[job];
-            status.struck |= status.done && !done[job];
+            if status.done && !done[job] {
+                status.struck = true;
+                status.inbound.clear();
+            }
             (status.done, status.needed) = (done[job], needed[job]);
             status.open = self.work.jobs[job].needs.iter().filter(|&&need| !done[need]).count();
             self.refresh(job);

@@ -123,7 +123,12 @@ impl Recording {
             meter: LossMeter::new(&self.real, hosts, &estimates, &eligible),
             built: Table::filled(self.real.jobs.len(), false),
         };
-        let (scheduler, truth) = self.watched(conditions, &mut seen);
+        let told = if conditions.told_hosts == *hosts {
+            eligible.clone()
+        } else {
+            self.eligible_on(&conditions.told_hosts)
+        };
+        let (scheduler, truth) = self.gone_through(conditions, estimates, told, &mut seen);
         let Measured { makespan, busy, idle, bytes, builds, .. } = seen.measure.result();
         let cost =
             |(job, truth): (JobId, &Option<Span>)| truth.filter(|_| seen.built[job]).unwrap_or_default();
@@ -156,13 +161,23 @@ impl Recording {
         conditions: &Conditions,
         watch: &mut dyn Watch,
     ) -> (Scheduler, Table<JobId, Option<Span>>) {
+        let (estimates, eligible) = (self.believed(conditions), self.eligible_on(&conditions.told_hosts));
+        self.gone_through(conditions, estimates, eligible, watch)
+    }
+
+    fn gone_through(
+        &self,
+        conditions: &Conditions,
+        estimates: Table<JobId, Cost>,
+        eligible: Table<JobId, Vec<HostId>>,
+        watch: &mut dyn Watch,
+    ) -> (Scheduler, Table<JobId, Option<Span>>) {
         let truth = self.truth_with(conditions.noise, conditions.seed);
-        let estimates = self.believed(conditions);
         let mut scheduler = Scheduler::new(
             self.told.clone(),
             conditions.told_hosts.clone(),
             estimates,
-            self.eligible_on(&conditions.told_hosts),
+            eligible,
             conditions.policy.clone(),
         )
         .with_parallel(self.told_parallel.clone());
