@@ -33,7 +33,7 @@ impl Span {
     /// Seconds as a float, rounded to the microsecond; negative and not-a-number count as zero.
     pub fn from_secs_f64(s: f64) -> Span {
         // `as` saturates, and turns NaN into 0.
-        Span((s * 1e6).round() as u64)
+        Span((s * 1e6 + 0.5) as u64)
     }
 
     /// The length in seconds.
@@ -43,7 +43,8 @@ impl Span {
 
     /// This span multiplied by `factor` (not negative), rounded to the microsecond.
     pub fn scale(self, factor: f64) -> Span {
-        Span((self.0 as f64 * factor).round() as u64)
+        // The nearest, without a call into the mathematics library.
+        Span((self.0 as f64 * factor + 0.5) as u64)
     }
 
     /// The difference, or zero if `other` is longer.
