@@ -95,7 +95,7 @@ check_no_host_left() {
     expect err 'install Nix'
     with_builders bad build wide --not-on local
     expect_status 1
-    expect err '^error: 18 derivations were given up \(.* and 15 more\), each for: no host'
+    expect err '^error: 18 derivations were given up \(.* and 15 more\), each for: builder5 cannot be used: '
     [[ $(grep -c '^error' err) == 1 ]] || fail "that is more than one error"
 }
 
