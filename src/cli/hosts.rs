@@ -18,6 +18,7 @@ use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::nix::wire::Trust;
 use crate::report::bytes;
+use crate::run::bare_cause;
 
 /// Show the fleet as a run would see it
 #[derive(Args, Debug)]
@@ -223,7 +224,7 @@ fn check_all(setup: &Setup, timeout: Option<Duration>) -> Result<bool, CliError>
             Err(trouble) => {
                 good = false;
                 let trouble = trouble.to_string();
-                let why = trouble.strip_prefix(&format!("{name}: ")).unwrap_or(&trouble);
+                let why = bare_cause(name, &trouble);
                 let _ = writeln!(text, "{name}: cannot be used: {why}");
             }
         }

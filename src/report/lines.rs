@@ -7,7 +7,7 @@ use super::state::{Ended, RunState, Running, Transfer};
 use super::text::{clean, one_line};
 use super::units::{bytes, plural};
 use crate::graph::JobId;
-use crate::run::{Attempt, Event, HostFault, Note, Order, Outcome, Source};
+use crate::run::{Attempt, Event, HostFault, Note, Order, Outcome, Source, bare_cause};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,12 +152,6 @@ fn outcome_lines(
 fn about_host(what: &str, host: &str, cause: &str) -> String {
     let cause = one_line(cause);
     format!("{what} {host}: {}", bare_cause(host, &cause))
-}
-
-/// A cause beside the host's name. Causes may name the host or what became of it themselves; once is enough.
-pub(super) fn bare_cause<'a>(host: &str, cause: &'a str) -> &'a str {
-    let bare = [format!("cannot reach {host}: "), format!("{host}: "), format!("{host} ")];
-    bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str())).unwrap_or(cause)
 }
 
 /// `3 paths (1.2 MiB) from A to B`.

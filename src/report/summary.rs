@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::failure::verb;
-use super::lines::bare_cause;
 use super::losses::loss_parts;
 use super::state::{JobState, RunState, Standing};
 use super::text::one_line;
 use super::units::{bytes, plural};
 use crate::base::{Span, Time};
+use crate::run::bare_cause;
 use crate::run::{Failure, Losses, Source};
 
 /// Jobs that were not built are named up to this many.

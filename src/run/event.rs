@@ -148,3 +148,10 @@ pub enum Side {
     /// Not known.
     Unknown,
 }
+
+/// A cause beside the host's name. Causes may name the host or what became of it themselves; once is enough.
+#[must_use]
+pub fn bare_cause<'a>(host: &str, cause: &'a str) -> &'a str {
+    let bare = [format!("cannot reach {host}: "), format!("{host}: "), format!("{host} ")];
+    bare.iter().find_map(|lead| cause.strip_prefix(lead.as_str())).unwrap_or(cause)
+}

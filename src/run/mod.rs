@@ -12,7 +12,7 @@ mod measured;
 mod note;
 mod order;
 
-pub use event::{Attempt, Event, Failure, HostFault, Made, Outcome, Side, Times};
+pub use event::{Attempt, Event, Failure, HostFault, Made, Outcome, Side, Times, bare_cause};
 pub use log::{Entry, FORMAT, Header, LogError, LogWriter, Step, Torn, read_header, read_log};
 pub use losses::{LossMeter, Losses};
 pub use measured::MeasuredBound;

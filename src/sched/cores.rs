@@ -64,9 +64,12 @@ impl Scheduler {
             return None;
         }
         let mut best: Option<(Time, HostId, Time)> = None;
+        let bars = self.bars(job);
         for &host in self.eligible[job].clone().iter() {
             let all = self.hosts.spec[host].cores;
-            if all == 0 || self.forecasts.of(host).available(at).is_none() || !self.may_wait_for(host, job) {
+            let is_away = self.forecasts.available(host, at).is_none();
+            // A host that is not to have the job would be kept for it for ever.
+            if all == 0 || is_away || self.is_barred(job, host, bars) {
                 continue;
             }
             let from = self.latest_end(at, host);
@@ -81,13 +84,6 @@ impl Scheduler {
         let (finish, host, from) = best.filter(|&(finish, ..)| finish < offer.finish)?;
         self.reserved[host] = Some(Reservation { job, from });
         Some(finish)
-    }
-
-    /// Whether a job would be given to a host if that were free: it did not fail there, and the policy does not
-    /// keep to another one.
-    fn may_wait_for(&self, host: HostId, job: JobId) -> bool {
-        let kept = self.only.is_none_or(|only| only == host || !self.eligible[job].contains(&only));
-        kept && !self.tries[job].avoid.contains(&host)
     }
 
     /// When the last job on a host is over, nine times of ten.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::{Span, Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::JobId;
-use crate::run::{Attempt, SlotId};
+use crate::run::{Attempt, SlotId, bare_cause};
 
 use super::policy::Policy;
 
@@ -218,10 +218,11 @@ impl Hosts {
         const NAMED: usize = 4;
         let why = |&host: &HostId| {
             let (name, state) = (&self.spec[host].name, &self.state[host]);
+            let trouble = bare_cause(name, &state.trouble);
             match (&state.drained, state.health) {
-                (Some(why), _) => format!("{name} takes no more jobs: {why}"),
-                (None, Health::Refused) => format!("{name} cannot be used: {}", state.trouble),
-                (None, _) => format!("{name} is lost: {}", state.trouble),
+                (Some(why), _) => format!("{name} takes no more jobs: {}", bare_cause(name, why)),
+                (None, Health::Refused) => format!("{name} cannot be used: {trouble}"),
+                (None, _) => format!("{name} is lost: {trouble}"),
             }
         };
         let mut words: Vec<String> = hosts.iter().take(NAMED).map(why).collect();

@@ -34,7 +34,7 @@ impl Offer {
 
 /// Which hosts a job is not to have, although they could build it.
 #[derive(Clone, Copy, Debug)]
-struct Bars {
+pub(super) struct Bars {
     /// The only one it is to have.
     only: Option<HostId>,
     /// It is to have none of those that failed it.
@@ -75,7 +75,7 @@ impl Scheduler {
         best
     }
 
-    fn bars(&self, job: JobId) -> Bars {
+    pub(super) fn bars(&self, job: JobId) -> Bars {
         let avoid = &self.tries[job].avoid;
         let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
         let spared = !avoid.is_empty() && self.eligible[job].iter().any(takes);
@@ -83,7 +83,7 @@ impl Scheduler {
         Bars { only, spared }
     }
 
-    fn is_barred(&self, job: JobId, host: HostId, bars: Bars) -> bool {
+    pub(super) fn is_barred(&self, job: JobId, host: HostId, bars: Bars) -> bool {
         bars.only.is_some_and(|only| only != host) || bars.spared && self.tries[job].avoid.contains(&host)
     }
 

@@ -4,9 +4,10 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use drvdispatch::dispatch::link::{Resolved, SshOptions, Target, resolve};
 use tempfile::TempDir;
@@ -74,26 +75,26 @@ fn start(sshd: &str, dir: &Path, extra: &str) -> Option<(Child, u16)> {
     );
     fs::write(dir.join("sshd_config"), config).unwrap();
     let log = dir.join("sshd.log");
+    let socket = dir.join("ready");
+    let ready = UnixDatagram::bind(&socket).unwrap();
+    ready.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut child = Command::new(sshd)
         .args(["-D", "-e", "-f"])
         .arg(dir.join("sshd_config"))
+        .env("NOTIFY_SOCKET", &socket)
         .stdin(Stdio::null())
         .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let text = fs::read_to_string(&log).unwrap();
-        if text.contains("Server listening on") {
-            return Some((child, port));
-        }
-        if child.try_wait().unwrap().is_some() {
-            eprintln!("sshd ended: {text}");
-            return None;
-        }
-        assert!(Instant::now() < deadline, "sshd does not get ready: {text}");
-        std::thread::sleep(Duration::from_millis(10));
+    // sshd says that it listens, as it would to systemd.
+    let said = ready.recv(&mut [0; 256]);
+    let text = fs::read_to_string(&log).unwrap();
+    if child.try_wait().unwrap().is_some() {
+        eprintln!("sshd ended: {text}");
+        return None;
     }
+    assert!(said.is_ok(), "sshd does not get ready: {text}");
+    Some((child, port))
 }
 
 fn script(path: &Path, body: &str) {
