@@ -14,3 +14,12 @@ pub struct Cost {
     /// Nine in ten are done by then.
     pub p90: Span,
 }
+
+impl Cost {
+    /// All three, multiplied by `factor`.
+    #[must_use]
+    pub fn scale(self, factor: f64) -> Self {
+        let Self { median, p10, p90 } = self;
+        Self { median: median.scale(factor), p10: p10.scale(factor), p90: p90.scale(factor) }
+    }
+}

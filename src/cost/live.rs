@@ -66,9 +66,14 @@ impl Live {
 
     /// What a job that has not run yet is expected to cost now.
     pub fn cost(&self, job: JobId) -> Cost {
-        let factor = self.factor(self.classes[job]);
-        let Cost { median, p10, p90 } = self.prior[job];
-        Cost { median: median.scale(factor), p10: p10.scale(factor), p90: p90.scale(factor) }
+        self.prior[job].scale(self.factor(self.classes[job]))
+    }
+
+    /// The same for each job.
+    pub fn costs(&self) -> Table<JobId, Cost> {
+        let factors = self.factors();
+        let cost = |(prior, class): (&Cost, &OutputClass)| prior.scale(factors[*class as usize]);
+        self.prior.rows().iter().zip(self.classes.rows()).map(cost).collect()
     }
 
     /// The class of a job.
@@ -127,6 +132,8 @@ mod tests {
         assert!((1.2..2.0).contains(&text) && text == other, "{text} {other}");
         let Cost { median, p10, p90 } = live.cost(JobId(99));
         assert!(p10 < median && median < p90);
+        let alone: Vec<Cost> = live.classes.ids().map(|job| live.cost(job)).collect();
+        assert_eq!(live.costs().rows(), alone);
     }
 
     #[test]

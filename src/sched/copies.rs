@@ -49,6 +49,14 @@ impl Scheduler {
         self.patience_ends = self.patience_ends.into_iter().chain([self.next_look]).min();
     }
 
+    /// Has the builds looked at when it is time, if an idle host might build one, too: one has begun.
+    pub(super) fn wake_for_copies(&mut self, at: Time) {
+        let wants_none = self.policy.copy_margin.is_none() || self.policy.confine != Confine::No;
+        if !wants_none && !self.forecasts.free().is_clear() {
+            self.patience_ends = self.patience_ends.into_iter().chain([self.next_look.max(at)]).min();
+        }
+    }
+
     /// Whether there are builds on a host that is slower than one with a free slot.
     fn is_slow_host_busy(&self) -> bool {
         let hosts = || self.hosts.spec.ids();

@@ -198,14 +198,14 @@ impl Scheduler {
         seat.since + mixed
     }
 
-    /// Brings every outlook up to date.
-    pub(super) fn refresh(&mut self, at: Time) {
+    /// Brings the outlooks of hosts up to date where something happened; those of hosts where an expected end
+    /// has passed, too, if `overdue` ones are to be estimated anew.
+    pub(super) fn refresh(&mut self, at: Time, overdue: bool) {
         for host in self.jobs.take_moved() {
             self.forecasts.touch(host);
         }
         for host in self.hosts.spec.ids() {
-            if !self.forecasts.is_stale(host, at) {
-                self.forecasts.clear(host);
+            if !(self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at)) {
                 continue;
             }
             let taken: Vec<(SlotId, Time)> = self

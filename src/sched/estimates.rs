@@ -40,6 +40,7 @@ impl Scheduler {
                 self.ranks = Some(Ranks::with_transfers(&self.work, cost, after));
             }
         }
+        self.line.void();
         if let Some(ranks) = &self.ranks {
             self.jobs.set_ranks(ranks.all().clone());
         }
@@ -108,12 +109,18 @@ impl Scheduler {
             self.live.observe(job, work(self.paces.of(job, seat.host)));
         }
         self.ends_since_rank += 1;
-        let factors = self.live.factors();
-        let is_time = self.ends_since_rank * RANKINGS >= self.work.jobs.len();
-        if is_time && factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
+        if self.ends_since_rank * RANKINGS >= self.work.jobs.len() {
             self.ends_since_rank = 0;
+            self.correct_costs();
+        }
+    }
+
+    /// Has estimates and ranks follow what this run's builds say, if that makes a difference.
+    fn correct_costs(&mut self) {
+        let factors = self.live.factors();
+        if factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
             self.factors = factors.to_vec();
-            self.estimates = self.work.jobs.ids().map(|job| self.live.cost(job)).collect();
+            self.estimates = self.live.costs();
             self.rank();
             self.forecasts.touch_all();
         }

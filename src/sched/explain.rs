@@ -47,7 +47,8 @@ impl Scheduler {
     /// What each host that is up and may build `job` has to offer it at `at`, soonest first. Jobs of
     /// higher rank that are ready too count as if each had taken the best for itself.
     pub fn offers(&mut self, at: Time, job: JobId) -> Vec<OfferParts> {
-        self.refresh(at);
+        self.refresh(at, true);
+        self.forecasts.clear();
         self.share_cores();
         let ahead: Vec<JobId> = self.window(0, None).into_iter().take_while(|&ahead| ahead != job).collect();
         for ahead in ahead {

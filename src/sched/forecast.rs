@@ -113,9 +113,14 @@ impl Forecasts {
         }
     }
 
-    /// Whether the outlook has to be worked out: something happened, or an expected end has passed.
-    pub fn is_stale(&self, host: HostId, at: Time) -> bool {
-        self.stale[host] || self.settled[host].ends.first().is_some_and(|&end| end <= at)
+    /// Whether something happened since the outlook was worked out.
+    pub fn is_stale(&self, host: HostId) -> bool {
+        self.stale[host]
+    }
+
+    /// Whether an expected end has passed.
+    pub fn is_overdue(&self, host: HostId, at: Time) -> bool {
+        self.settled[host].ends.first().is_some_and(|&end| end <= at)
     }
 
     /// Whether something happened at a host since its outlook was worked out.
@@ -123,11 +128,13 @@ impl Forecasts {
         self.stale[host] || self.entered[host]
     }
 
-    /// Begins a round: what was entered in the last one is out of date.
-    pub fn clear(&mut self, host: HostId) {
-        if std::mem::take(&mut self.entered[host]) {
-            self.known[host].clone_from(&self.settled[host]);
-            self.note(host);
+    /// Begins a look at all that waits: what was entered in the last one is out of date.
+    pub fn clear(&mut self) {
+        for host in self.settled.ids() {
+            if std::mem::take(&mut self.entered[host]) {
+                self.known[host].clone_from(&self.settled[host]);
+                self.note(host);
+            }
         }
     }
 

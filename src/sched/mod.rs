@@ -22,6 +22,7 @@ mod forecast;
 mod holders;
 mod hosts;
 mod lacks;
+mod line;
 mod offer;
 mod paces;
 mod parameters;
@@ -54,6 +55,7 @@ use cores::Reservation;
 use forecast::Forecasts;
 use hosts::Hosts;
 use lacks::Lacks;
+use line::Line;
 use paces::Paces;
 use state::Jobs;
 use stores::Stores;
@@ -87,6 +89,8 @@ pub struct Scheduler {
     jobs: Jobs,
     forecasts: Forecasts,
     lacks: Lacks,
+    /// Those that wait for a host.
+    line: Line,
     /// Room for the hosts that are asked for their offers.
     asked: Vec<(Time, HostId)>,
     /// Per job: the hosts that may build it at all.
@@ -199,6 +203,7 @@ impl Scheduler {
             jobs: Jobs::new(&work, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
             lacks: Lacks::new(&work, count),
+            line: Line::default(),
             asked: Vec::new(),
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),
@@ -279,6 +284,7 @@ impl Scheduler {
         loop {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
+                self.line.void();
                 self.home_changed = true;
                 self.stir_all();
             }
@@ -289,7 +295,7 @@ impl Scheduler {
             }
             if self.phase == Phase::Building {
                 self.stage_seated(at, out);
-                self.place(at, out);
+                self.place(at, !matches!(event, Event::Staged { .. }), out);
                 self.bring_home(at, out);
             }
             // An input that turns out to be gone changes what is needed, and no event may ever follow.

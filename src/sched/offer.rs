@@ -27,7 +27,7 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Least first: what counts, then the transfer, then the id.
-    fn key(&self) -> (Time, Span, HostId) {
+    pub fn key(&self) -> (Time, Span, HostId) {
         (self.score, self.expect.transfer, self.host)
     }
 }
@@ -107,26 +107,39 @@ impl Scheduler {
         self.lacks.complete(job).is_some_and(|complete| !complete.is_disjoint(self.forecasts.free()))
     }
 
-    /// Lists the hosts that a job may have, each with what its finish there cannot be before: as if it had
-    /// all cores, and where it is not known how long its inputs take, as if they had next to no bytes.
-    /// The soonest comes first.
+    /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
+    /// long its inputs take, as if they had next to no bytes. `None` while the host is away.
+    fn soonest_by_host(&self, at: Time, job: JobId) -> impl Fn(HostId) -> Option<Time> + '_ {
+        let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
+        let is_spread = self.parallel[job] > 0.0;
+        let work = self.estimates[job].median.0 as f64;
+        move |host| {
+            let available = self.forecasts.available(host, at)?;
+            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
+            let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
+            let work = Span((work * pace[host] * amdahl) as u64);
+            Some(available.max(at + transfer) + work)
+        }
+    }
+
+    /// The same on one host.
+    pub(super) fn soonest(&self, at: Time, job: JobId, host: HostId) -> Option<Time> {
+        self.soonest_by_host(at, job)(host)
+    }
+
+    /// Lists the hosts that a job may have, each with what its finish there cannot be before. The soonest comes
+    /// first.
     fn list_hosts(&self, at: Time, job: JobId, without: Option<HostId>, list: &mut Vec<(Time, HostId)>) {
         let bars = self.bars(job);
         let barred = |host| Some(host) == without || self.is_barred(job, host, bars);
         let any_barred = without.is_some() || bars.spared || bars.only.is_some();
-        let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
-        let is_spread = self.parallel[job] > 0.0;
-        let work = self.estimates[job].median.0 as f64;
+        let soonest = self.soonest_by_host(at, job);
         let mut first = 0;
         for &host in self.eligible[job].iter() {
-            let Some(available) = self.forecasts.available(host, at) else { continue };
+            let Some(soonest) = soonest(host) else { continue };
             if any_barred && barred(host) {
                 continue;
             }
-            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
-            let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
-            let work = Span((work * pace[host] * amdahl) as u64);
-            let soonest = available.max(at + transfer) + work;
             list.push((soonest, host));
             if soonest < list[first].0 {
                 first = list.len() - 1;

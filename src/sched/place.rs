@@ -21,49 +21,53 @@ use crate::graph::JobId;
 use crate::run::{Expectation, Order, SlotId};
 
 use super::Scheduler;
+use super::line::Wait;
 use super::offer::Offer;
 use super::policy::Choice;
 use super::state::{JobState, Seat};
 
 /// All that was left waiting is gone through again each time that such a part of all slots was given to jobs:
 /// a job that is next on some host comes to be built after about as many.
-const LOOK: u32 = 8;
+const LOOK: u32 = 4;
 /// So few ready jobs are always gone through.
 const FEW: usize = 8;
 
 /// One time that jobs are given to slots.
 #[derive(Clone, Debug)]
-struct Round {
+pub(super) struct Round {
     /// Free slots.
-    free: usize,
+    pub free: usize,
     /// Those among them that were not free when the last round ended.
-    new: usize,
+    pub new: usize,
     /// All ready jobs are gone through, as far as the window goes, and those that wait for a host may have their
     /// inputs sent ahead. Otherwise no more than it takes to fill the slots that are new, and new jobs.
     full: bool,
     /// There are hosts to which more may be sent.
     ahead: bool,
     /// The jobs that became ready since the last round, ascending.
-    fresh: Vec<JobId>,
+    pub fresh: Vec<JobId>,
 }
 
 impl Round {
     /// Whether anything can come of looking at more jobs.
-    fn goes_on(&self) -> bool {
+    pub fn goes_on(&self) -> bool {
         self.new > 0 || self.free > 0 && (self.full || !self.fresh.is_empty()) || self.ahead
-    }
-
-    /// Whether anything can come of looking at this one.
-    fn considers(&self, job: JobId) -> bool {
-        self.new > 0 || self.free > 0 && (self.full || self.fresh.binary_search(&job).is_ok()) || self.ahead
     }
 }
 
 impl Scheduler {
-    /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not.
-    pub(super) fn place(&mut self, at: Time, out: &mut Vec<Order>) {
-        self.refresh(at);
+    /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not. Nothing
+    /// `tells` of the hosts where only an input has come somewhere.
+    pub(super) fn place(&mut self, at: Time, tells: bool, out: &mut Vec<Order>) {
         self.stir();
+        if self.jobs.any_moved() {
+            self.wake_for_copies(at);
+        }
+        let tells = tells || self.is_impatient(at) || !self.handed_over.is_empty() || self.jobs.any_fresh();
+        if !tells {
+            return;
+        }
+        self.refresh(at, false);
         let mut fresh = self.jobs.take_fresh();
         fresh.sort_unstable();
         for &job in &fresh {
@@ -73,7 +77,29 @@ impl Scheduler {
         }
         self.follow(at, out);
         let polled = self.poll(at);
-        let mut round = self.round(at, fresh);
+        let mut round = self.round(at, tells, fresh);
+        if !round.full {
+            self.share_cores();
+            self.fill(at, &mut round, out);
+            // What suits nobody in line may suit somebody.
+            round.full = round.new > 0;
+        }
+        if round.full {
+            self.look(at, polled, &mut round, out);
+        }
+        for host in self.hosts.spec.ids() {
+            self.left_free[host] = self.forecasts.of(host).free.len();
+        }
+    }
+
+    /// Looks at all ready jobs, as far as the window goes.
+    fn look(&mut self, at: Time, polled: bool, round: &mut Round, out: &mut Vec<Order>) {
+        self.seats_since_round = 0;
+        self.patience_ends = None;
+        self.refresh(at, true);
+        self.forecasts.clear();
+        self.line.clear();
+        round.ahead = self.policy.prefetch > 0 && self.may_send_ahead();
         if !round.goes_on() {
             return;
         }
@@ -83,40 +109,45 @@ impl Scheduler {
         while let Some(&first) = rest.first()
             && round.goes_on()
         {
-            let least = self.jobs.rank(first).scale(1.0 - self.policy.rank_tolerance);
+            let least = self.least_alike(first);
             let alike = rest.iter().take_while(|&&job| self.jobs.rank(job) >= least).count().max(1);
             let (group, behind) = rest.split_at(alike);
-            self.place_group(at, group, &mut round, out);
+            self.place_group(at, group, round, out);
             rest = behind;
         }
         self.release();
-        // Where a new slot is left, everything was looked at.
-        if round.free > 0 && (round.full || round.new > 0) {
+        self.line.close(!round.goes_on() || window.len() >= self.policy.window);
+        if round.free > 0 {
             self.guard_idle(at, &window, out);
             self.steal(at, out);
             self.copy_late(at, out);
         }
-        for host in self.hosts.spec.ids() {
-            self.left_free[host] = self.forecasts.of(host).free.len();
-        }
+    }
+
+    /// Whether a host has been idle, or a build not been looked at, for too long.
+    fn is_impatient(&self, at: Time) -> bool {
+        self.patience_ends.is_some_and(|end| end <= at)
+    }
+
+    /// The least rank that is about the same as that of a job.
+    pub(super) fn least_alike(&self, job: JobId) -> Span {
+        self.jobs.rank(job).scale(1.0 - self.policy.rank_tolerance)
     }
 
     /// What there is to do in a round.
-    fn round(&mut self, at: Time, fresh: Vec<JobId>) -> Round {
+    fn round(&mut self, at: Time, tells: bool, fresh: Vec<JobId>) -> Round {
         let slots: u32 = self.hosts.spec.rows().iter().map(|host| host.slots).sum();
-        let impatient = self.patience_ends.is_some_and(|end| end <= at);
-        let full = self.policy.choice != Choice::Earliest
-            || impatient
-            || self.seats_since_round * LOOK >= slots
-            || self.jobs.ready_count() <= FEW;
-        if full {
-            self.seats_since_round = 0;
-            self.patience_ends = None;
-        }
+        let is_time = || {
+            self.line.is_void()
+                || self.seats_since_round * LOOK >= slots
+                || self.jobs.ready_count() <= FEW
+                // A host may have to be kept for it.
+                || self.jobs.ready().next().is_some_and(|first| self.big[first])
+        };
+        let full = self.policy.choice != Choice::Earliest || self.is_impatient(at) || tells && is_time();
         let free = self.free_slots();
         let old: usize = self.hosts.spec.ids().map(|host| self.left_over(host)).sum();
-        let ahead = full && self.policy.prefetch > 0 && self.may_send_ahead();
-        Round { free, new: free - old, full, ahead, fresh }
+        Round { free, new: free - old, full, ahead: false, fresh }
     }
 
     /// Slots without a job, over all hosts that are up.
@@ -178,7 +209,7 @@ impl Scheduler {
                 if round.free == 0 {
                     break;
                 }
-                if !round.considers(job) || self.is_held_back(job) || !self.is_free_beside_inputs(job) {
+                if self.is_held_back(job) || !self.is_free_beside_inputs(job) {
                     continue;
                 }
                 let Some(offer) = self.best_offer(at, job) else { continue };
@@ -198,7 +229,11 @@ impl Scheduler {
             if !round.goes_on() {
                 break;
             }
-            if self.jobs.state(job) != JobState::Ready || !round.considers(job) || self.is_held_back(job) {
+            if self.jobs.state(job) != JobState::Ready {
+                continue;
+            }
+            if self.is_held_back(job) {
+                self.line.push(Wait::new(job));
                 continue;
             }
             self.due[job] = Time::ZERO;
@@ -209,6 +244,7 @@ impl Scheduler {
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
+                self.line.push(Wait::new(job));
             } else if offer.free {
                 self.give(at, job, offer, round, out);
             } else {
@@ -218,12 +254,24 @@ impl Scheduler {
     }
 
     /// Gives a job its best offer.
-    fn give(&mut self, at: Time, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
-        if self.left_over(offer.host) < self.forecasts.of(offer.host).free.len() {
+    pub(super) fn give(
+        &mut self,
+        at: Time,
+        job: JobId,
+        offer: Offer,
+        round: &mut Round,
+        out: &mut Vec<Order>,
+    ) {
+        if self.has_new(offer.host) {
             round.new -= 1;
         }
         round.free -= 1;
         self.bind_best(at, job, offer, out);
+    }
+
+    /// Whether a host has a free slot that was not free when the last round ended.
+    pub(super) fn has_new(&self, host: HostId) -> bool {
+        self.left_over(host) < self.forecasts.of(host).free.len()
     }
 
     /// Slots of a host that were free when the last round ended and are still.
@@ -235,6 +283,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
         self.due[job] = offer.finish;
         self.forecasts.charge(offer.host, offer.finish);
+        self.line.push(Wait::for_offer(job, &offer));
         if !round.ahead {
             return;
         }

@@ -1,6 +1,6 @@
 //! The state of each job, and the one function that changes it.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
@@ -116,6 +116,11 @@ impl Jobs {
         (Reverse(self.rank[job]), Reverse(self.depth[job]))
     }
 
+    /// Which of two jobs comes first if both are ready.
+    pub fn compare(&self, a: JobId, b: JobId) -> Ordering {
+        (self.priority(a), a).cmp(&(self.priority(b), b))
+    }
+
     /// All jobs unneeded; `rank` orders the ready ones.
     pub fn new(work: &Workload, rank: Table<JobId, Span>) -> Self {
         let mut dependents = Table::filled(work.jobs.len(), Vec::new());
@@ -206,6 +211,11 @@ impl Jobs {
         self.by_arrival = true;
     }
 
+    /// Whether a seat was taken or left since [`Jobs::take_moved`].
+    pub fn any_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
     /// The hosts where a seat was taken or left since this was last asked.
     pub fn take_moved(&mut self) -> Vec<HostId> {
         std::mem::take(&mut self.moved)
@@ -214,6 +224,11 @@ impl Jobs {
     /// Whether a seat of the host was taken or left since [`Jobs::take_moved`].
     pub fn has_moved(&self, host: HostId) -> bool {
         self.moved.contains(&host)
+    }
+
+    /// Whether jobs became ready since [`Jobs::take_fresh`].
+    pub fn any_fresh(&self) -> bool {
+        !self.fresh.is_empty()
     }
 
     /// The jobs that became ready since this was last asked; some may be so no longer.

@@ -28,11 +28,18 @@ impl Scheduler {
             let JobState::Staging(seat) = self.jobs.state(job) else { continue };
             let here = self.expected_end(at, seat.host, job).since(at);
             let sunk = at.since(seat.since);
+            let gains = |finish: Time| finish.since(at).scale(margin) + sunk.scale(0.5) < here;
+            let may_gain = |host: &HostId| {
+                let is_another = *host != seat.host && self.forecasts.is_free(*host);
+                is_another && self.soonest(at, job, *host).is_some_and(gains)
+            };
+            if !self.eligible[job].iter().any(may_gain) {
+                continue;
+            }
             let Some(offer) = self.best_offer(at, job).filter(|o| o.free && o.host != seat.host) else {
                 continue;
             };
-            let there = offer.finish.since(at);
-            if there.scale(margin) + sunk.scale(0.5) < here {
+            if gains(offer.finish) {
                 self.unseat_for_another(job);
                 self.bind_best(at, job, offer, out);
             }

@@ -78,10 +78,10 @@ proptest! {
         let ends = taken.iter().map(|&(_, end)| end).collect();
         let mut naive = Naive { slots: slots.clone(), taken: taken.clone(), ends, charged: 0, cores };
         let mut forecasts = Forecasts::new(1);
-        prop_assert!(forecasts.is_stale(HOST, Time::ZERO), "nothing is known yet");
+        prop_assert!(forecasts.is_stale(HOST), "nothing is known yet");
         forecasts.set(HOST, &slots, &taken, cores);
         let first = taken.iter().map(|&(_, end)| end).min();
-        prop_assert_eq!(forecasts.is_stale(HOST, Time(at)), first.is_some_and(|end| end <= Time(at)));
+        prop_assert_eq!(forecasts.is_overdue(HOST, Time(at)), first.is_some_and(|end| end <= Time(at)));
         for step in steps {
             match step {
                 Step::Take(end, cores) => {

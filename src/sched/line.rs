@@ -1,0 +1,206 @@
+//! Those that wait for a host, in line, and how a slot that has become free is filled from it.
+//!
+//! A look at all that waits asks many hosts about many jobs, and from one to the next little changes: what was
+//! best for a job mostly still is. So each look notes for which host a job waits and when it would be done
+//! there, and until the next look a free slot goes to the first in line that waits for its host, or that would
+//! be done sooner there than where it waits. New jobs are asked what they prefer when it is their turn.
+//! If a slot suits nobody in line, all that waits is looked at again.
+
+use std::cmp::Ordering;
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::Order;
+
+use super::Scheduler;
+use super::offer::Offer;
+use super::place::Round;
+use super::state::JobState;
+
+/// A job in line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub job: JobId,
+    /// What was best for it when that was last asked; `None` if it is yet to be.
+    best: Option<Best>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Best {
+    host: HostId,
+    /// What counts, least first, as in [`Offer`].
+    score: Time,
+    /// How long it would keep a slot.
+    keeps: Span,
+}
+
+impl Wait {
+    /// A job that is yet to be asked.
+    pub fn new(job: JobId) -> Self {
+        Self { job, best: None }
+    }
+
+    /// A job that waits for the host of this offer.
+    pub fn for_offer(job: JobId, offer: &Offer) -> Self {
+        let keeps = offer.expect.work;
+        Self { job, best: Some(Best { host: offer.host, score: offer.score, keeps }) }
+    }
+}
+
+/// The jobs that the last look at all that waits left waiting, in the order of their ranks, and what came since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    waits: Vec<Wait>,
+    /// The look did not come to those behind the last one.
+    goes_on: bool,
+    /// Something happened since the look that no line tells of.
+    is_void: bool,
+}
+
+impl Line {
+    /// Begins a look.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A job is left waiting by a look. Jobs come in the order of their ranks.
+    pub fn push(&mut self, wait: Wait) {
+        self.waits.push(wait);
+    }
+
+    /// The look ends, before its time if it `goes_on` behind the last one.
+    pub fn close(&mut self, goes_on: bool) {
+        self.goes_on = goes_on;
+    }
+
+    /// All that waits has to be looked at again.
+    pub fn void(&mut self) {
+        self.is_void = true;
+    }
+
+    pub fn is_void(&self) -> bool {
+        self.is_void
+    }
+}
+
+impl Scheduler {
+    /// Fills slots that have become free from the line.
+    pub(super) fn fill(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
+        if !round.goes_on() && round.fresh.is_empty() {
+            return;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        line.waits.retain(|wait| self.jobs.state(wait.job) == JobState::Ready);
+        self.line_up(&mut line, round);
+        if round.free > 0 && line.waits.iter().any(|wait| wait.best.is_none()) {
+            self.charge_line(at, &line);
+        }
+        let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
+        let mut rest = line.waits.as_mut_slice();
+        while let Some(first) = rest.first()
+            && round.goes_on()
+        {
+            let least = self.least_alike(first.job);
+            let alike = rest.iter().take_while(|wait| self.jobs.rank(wait.job) >= least).count().max(1);
+            let (group, behind) = rest.split_at_mut(alike);
+            self.fill_from(at, group, &new, round, out);
+            rest = behind;
+        }
+        self.line = line;
+    }
+
+    /// Has new jobs stand in line where their ranks put them; those that a look would not have come to only if
+    /// there are slots that nobody wanted.
+    fn line_up(&self, line: &mut Line, round: &Round) {
+        let order = |a: JobId, b: JobId| -> Ordering { self.jobs.compare(a, b) };
+        for &job in round.fresh.iter().filter(|&&job| self.jobs.state(job) == JobState::Ready) {
+            let row = line.waits.partition_point(|wait| order(wait.job, job).is_lt());
+            let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
+            let is_behind = row == line.waits.len() && line.goes_on;
+            if !is_known && (!is_behind || round.free > round.new) {
+                line.waits.insert(row, Wait::new(job));
+            }
+        }
+    }
+
+    /// Has the jobs in line count where they wait, at hosts whose outlooks were worked out since.
+    fn charge_line(&mut self, at: Time, line: &Line) {
+        let is_bare = |host: &HostId| self.forecasts.of(*host).charged == 0;
+        let bare: Vec<bool> = self.hosts.spec.ids().map(|host| is_bare(&host)).collect();
+        for best in line.waits.iter().filter_map(|wait| wait.best) {
+            if bare[crate::base::Id::index(best.host)]
+                && !self.forecasts.is_free(best.host)
+                && let Some(available) = self.forecasts.available(best.host, at)
+            {
+                self.forecasts.charge(best.host, available + best.keeps);
+            }
+        }
+    }
+
+    /// Fills slots from jobs of about the same rank: first from those that need nothing brought.
+    fn fill_from(
+        &mut self,
+        at: Time,
+        group: &mut [Wait],
+        new: &[HostId],
+        round: &mut Round,
+        out: &mut Vec<Order>,
+    ) {
+        for beside_inputs in [true, false] {
+            if beside_inputs && group.len() == 1 {
+                continue;
+            }
+            for wait in &mut *group {
+                if !round.goes_on() {
+                    return;
+                }
+                let is_told = wait.best.is_some() && round.new == 0;
+                if is_told || self.jobs.state(wait.job) != JobState::Ready || self.is_held_back(wait.job) {
+                    continue;
+                }
+                if beside_inputs && !self.is_free_beside_inputs(wait.job) {
+                    continue;
+                }
+                let Some(offer) = self.suits(at, wait, new) else { continue };
+                if !beside_inputs || offer.expect.transfer == Span::ZERO {
+                    self.give(at, wait.job, offer, round, out);
+                }
+            }
+        }
+    }
+
+    /// The offer of a host with a free slot that a job in line would take.
+    fn suits(&mut self, at: Time, wait: &mut Wait, new: &[HostId]) -> Option<Offer> {
+        let Some(best) = wait.best else {
+            let offer = self.best_offer(at, wait.job)?;
+            if !offer.free {
+                *wait = Wait::for_offer(wait.job, &offer);
+                self.due[wait.job] = offer.finish;
+                self.forecasts.charge(offer.host, offer.finish);
+            }
+            return Some(offer).filter(|offer| offer.free);
+        };
+        let mut soonest: Option<Offer> = None;
+        for &host in new {
+            let waits_for_it = host == best.host;
+            let limit = if waits_for_it { Time(u64::MAX) } else { best.score };
+            let Some(offer) = self.offer_before(at, wait.job, host, limit) else { continue };
+            if soonest.is_none_or(|soonest| offer.key() < soonest.key()) {
+                soonest = Some(offer);
+            }
+        }
+        soonest
+    }
+
+    /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.
+    fn offer_before(&mut self, at: Time, job: JobId, host: HostId, limit: Time) -> Option<Offer> {
+        if !self.forecasts.is_free(host) || self.soonest(at, job, host)? >= limit {
+            return None;
+        }
+        let mut offer = self.offer(at, job, host)?;
+        offer.score = offer.finish + self.onward(job, host);
+        let barred = || !self.eligible[job].contains(&host) || self.is_barred(job, host, self.bars(job));
+        (offer.score < limit && !barred()).then_some(offer)
+    }
+}
