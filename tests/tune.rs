@@ -76,9 +76,9 @@ fn host(name: &str, slots: u32, link: LinkSpeed) -> Host {
     }
 }
 
-/// Two builders on slow links, beside this machine.
+/// Two builders on slow links, beside this machine: an output takes about as long to move as to build.
 fn slow_links() -> Table<HostId, Host> {
-    let link = LinkSpeed { bandwidth: 2 * MEGABYTE, latency: Span::from_millis(20) };
+    let link = LinkSpeed { bandwidth: 10 * MEGABYTE, latency: Span::from_millis(20) };
     [host("local", 1, LinkSpeed::FREE), host("a", 2, link), host("b", 2, link)].into_iter().collect()
 }
 
@@ -158,12 +158,12 @@ const BAD: &str = "# what somebody once tried\n[policy]\ntransfer_term = false #
 
 #[test]
 fn what_clearly_matters_is_found_and_written() {
-    let place = Place::new().configured(BAD).with_runs(16, &slow_links());
-    let (code, found, errors) = place.tune(&["--dry-run", "--budget", "900"]);
+    let place = Place::new().configured(BAD).with_runs(24, &slow_links());
+    let (code, found, errors) = place.tune(&["--dry-run", "--budget", "2500"]);
     assert_eq!(code, 0, "{errors}");
     assert!(found.contains("would be written to /config/drvdispatch/config.toml"), "{found}");
     assert_eq!(fs::read_to_string(place.config()).expect("it is there"), BAD);
-    let (_, json, _) = place.tune(&["--budget", "900", "--json"]);
+    let (_, json, _) = place.tune(&["--budget", "2500", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     let rows = json["search"]["parameters"].as_array().expect("a list");
     let row = rows.iter().find(|row| row["name"] == "transfer_term").expect("it is tried");

@@ -138,10 +138,10 @@ impl Scheduler {
         if self.policy.cores == Cores::Adaptive && several > self.most_cores(host).max(self.outgrown[host]) {
             return Err(format!("{several} cores of {host} are given out"));
         }
-        if self.forecasts.is_touched(host) || self.jobs.has_moved(host) {
+        if self.forecasts.is_stale(host) || self.jobs.has_moved(host) {
             return Ok(());
         }
-        let outlook = self.forecasts.of(host);
+        let outlook = self.forecasts.settled(host);
         let Some(open) = self.hosts.open_slots(host) else {
             let offers = !outlook.free.is_empty() || !outlook.ends.is_empty();
             return if offers {

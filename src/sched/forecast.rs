@@ -1,8 +1,8 @@
 //! When each host is likely to have a free slot.
 //!
-//! Kept per host and worked out anew only when something happened there. Within a round of placement,
-//! jobs that are only charged to a host are entered too, so that those behind them in the order see the
-//! host as busy; such an outlook is out of date as soon as the round is over.
+//! Kept per host and worked out anew only when something happened there. Jobs that are only charged to a host are
+//! entered too, so that those behind them in the order see the host as busy, until all that waits is looked at
+//! again.
 
 use std::collections::BTreeSet;
 
@@ -123,11 +123,6 @@ impl Forecasts {
         self.settled[host].ends.first().is_some_and(|&end| end <= at)
     }
 
-    /// Whether something happened at a host since its outlook was worked out.
-    pub fn is_touched(&self, host: HostId) -> bool {
-        self.stale[host] || self.entered[host]
-    }
-
     /// Begins a look at all that waits: what was entered in the last one is out of date.
     pub fn clear(&mut self) {
         for host in self.settled.ids() {
@@ -211,6 +206,11 @@ impl Forecasts {
         self.stale[host] = false;
         self.entered[host] = false;
         self.note(host);
+    }
+
+    /// What is expected of a host by the jobs that have its slots alone.
+    pub fn settled(&self, host: HostId) -> &Outlook {
+        &self.settled[host]
     }
 
     /// What is expected of a host.

@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use crate::base::{Span, Time};
+use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
 use crate::run::Order;
@@ -69,6 +69,11 @@ impl Line {
         self.waits.push(wait);
     }
 
+    /// The jobs that wait for a host, and for which.
+    pub fn hosts(&self) -> impl Iterator<Item = (JobId, HostId)> + '_ {
+        self.waits.iter().filter_map(|wait| Some((wait.job, wait.best?.host)))
+    }
+
     /// The look ends, before its time if it `goes_on` behind the last one.
     pub fn close(&mut self, goes_on: bool) {
         self.goes_on = goes_on;
@@ -126,10 +131,10 @@ impl Scheduler {
 
     /// Has the jobs in line count where they wait, at hosts whose outlooks were worked out since.
     fn charge_line(&mut self, at: Time, line: &Line) {
-        let is_bare = |host: &HostId| self.forecasts.of(*host).charged == 0;
-        let bare: Vec<bool> = self.hosts.spec.ids().map(|host| is_bare(&host)).collect();
+        let is_bare = |host: HostId| self.forecasts.of(host).charged == 0;
+        let bare: Table<HostId, bool> = self.hosts.spec.ids().map(is_bare).collect();
         for best in line.waits.iter().filter_map(|wait| wait.best) {
-            if bare[crate::base::Id::index(best.host)]
+            if bare[best.host]
                 && !self.forecasts.is_free(best.host)
                 && let Some(available) = self.forecasts.available(best.host, at)
             {

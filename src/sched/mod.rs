@@ -12,6 +12,7 @@
 //! logarithm of the graph's size.
 
 mod check;
+mod coming;
 mod copies;
 mod cores;
 mod demand;
@@ -51,6 +52,7 @@ use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Attempt, Event, Expectation, Order, SlotId};
+use coming::Coming;
 use cores::Reservation;
 use forecast::Forecasts;
 use hosts::Hosts;
@@ -91,6 +93,7 @@ pub struct Scheduler {
     lacks: Lacks,
     /// Those that wait for a host.
     line: Line,
+    coming: Coming,
     /// Room for the hosts that are asked for their offers.
     asked: Vec<(Time, HostId)>,
     /// Per job: the hosts that may build it at all.
@@ -204,6 +207,7 @@ impl Scheduler {
             forecasts: Forecasts::new(count),
             lacks: Lacks::new(&work, count),
             line: Line::default(),
+            coming: Coming::new(jobs, count),
             asked: Vec::new(),
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),

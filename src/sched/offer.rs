@@ -151,7 +151,7 @@ impl Scheduler {
     }
 
     /// What counts of a transfer.
-    fn counted(&self, transfer: Span) -> Span {
+    pub(super) fn counted(&self, transfer: Span) -> Span {
         if self.policy.transfer_term { transfer } else { Span::ZERO }
     }
 

@@ -51,6 +51,13 @@ impl Policy {
             set: |policy, value| policy.copy_margin = value.number(),
         },
         Parameter {
+            name: "look_ahead",
+            domain: Domain::Count { low: 0, high: 10_000 },
+            tried: &[N(0.0), N(16.0), N(64.0), N(256.0)],
+            get: |policy| N(policy.look_ahead.into()),
+            set: |policy, value| policy.look_ahead = value.number().map_or(policy.look_ahead, |n| n as u32),
+        },
+        Parameter {
             name: "prefetch",
             domain: Domain::Count { low: 0, high: 100 },
             tried: &[N(0.0), N(1.0), N(2.0), N(4.0)],

@@ -9,9 +9,9 @@
 //! before those that would have to bring theirs along: otherwise a job takes the last free slot next
 //! to another one's data, and both pay for a transfer.
 //!
-//! A round takes as long as the jobs that it looks at, so most rounds look at no more than it takes to fill the
-//! slots that have become free, and at jobs that have become ready. All that waits is gone through again after
-//! an eighth of all slots was given to jobs, or when an idle host loses its patience.
+//! To look at all that waits takes long, so that is done after a part of all slots was given to jobs, when a slot
+//! is left that suits nobody in `line`, when next to nothing waits, or when an idle host loses its patience. Before
+//! a job waits that could begin on another host, those that will be ready by then are charged, too (`coming`).
 
 use std::sync::Arc;
 
@@ -26,8 +26,7 @@ use super::offer::Offer;
 use super::policy::Choice;
 use super::state::{JobState, Seat};
 
-/// All that was left waiting is gone through again each time that such a part of all slots was given to jobs:
-/// a job that is next on some host comes to be built after about as many.
+/// All that waits is looked at again each time that such a part of all slots was given to jobs.
 const LOOK: u32 = 4;
 /// So few ready jobs are always gone through.
 const FEW: usize = 8;
@@ -56,8 +55,8 @@ impl Round {
 }
 
 impl Scheduler {
-    /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not. Nothing
-    /// `tells` of the hosts where only an input has come somewhere.
+    /// Binds ready jobs to free slots as far as that is best, and sends inputs ahead where it is not. That an
+    /// input has come somewhere tells next to nothing; `tells` says that more has happened.
     pub(super) fn place(&mut self, at: Time, tells: bool, out: &mut Vec<Order>) {
         self.stir();
         if self.jobs.any_moved() {
@@ -105,6 +104,7 @@ impl Scheduler {
         }
         let window = self.window(round.free, (!polled).then_some(&round.fresh));
         self.share_cores();
+        self.coming.begin(window.last().map_or(Span::ZERO, |&job| self.jobs.rank(job)));
         let mut rest = window.as_slice();
         while let Some(&first) = rest.first()
             && round.goes_on()
@@ -238,9 +238,12 @@ impl Scheduler {
             }
             self.due[job] = Time::ZERO;
             let tried = tried.get(row).copied().flatten().filter(|(offer, was)| stands(self, offer, *was));
-            let Some(offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
+            let Some(mut offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
                 continue;
             };
+            if !offer.free && self.expects_others(at, job) {
+                offer = self.best_offer(at, job).unwrap_or(offer);
+            }
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
@@ -250,7 +253,17 @@ impl Scheduler {
             } else {
                 self.wait(job, offer, round, out);
             }
+            self.note_coming(job, offer.host, offer.finish);
         }
+    }
+
+    /// Charges what is to come, if the job could begin somewhere instead of waiting. Returns whether anything is.
+    fn expects_others(&mut self, at: Time, job: JobId) -> bool {
+        let decides = self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest;
+        // With more to do than is looked at, there is always another one to take a free slot.
+        let is_scarce = self.jobs.ready_count() <= self.policy.window;
+        let may_begin = decides && is_scarce && self.has_free_host(job);
+        may_begin && self.charge_coming(at, self.jobs.rank(job))
     }
 
     /// Gives a job its best offer.

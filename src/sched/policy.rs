@@ -41,6 +41,10 @@ pub struct Policy {
     /// rest of it there, divided by this; `None` has nothing built twice, as in logs that do not say.
     #[serde(default)]
     pub copy_margin: Option<f64>,
+    /// At how many jobs that are not ready yet a decision looks at most before it has a ready one wait; zero, as
+    /// in logs that do not say, for none.
+    #[serde(default)]
+    pub look_ahead: u32,
     /// Learn how fast hosts really are from what they build.
     pub learn_speeds: bool,
     /// Correct the estimates by what this run's builds took.
@@ -130,6 +134,7 @@ impl Default for Policy {
             steal_margin: Some(1.25),
             idle_margin: Some(0.05),
             copy_margin: Some(1.0),
+            look_ahead: 64,
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),
@@ -161,6 +166,7 @@ impl Policy {
         "no-idle-guard",
         "no-steal",
         "no-copies",
+        "no-look-ahead",
         "no-prefetch",
         "no-clusters",
         "no-speed-learning",
@@ -200,6 +206,7 @@ impl Policy {
             "no-idle-guard" => Policy { idle_margin: None, ..full },
             "no-steal" => Policy { steal_margin: None, ..full },
             "no-copies" => Policy { copy_margin: None, ..full },
+            "no-look-ahead" => Policy { look_ahead: 0, ..full },
             "no-prefetch" => Policy { prefetch: 0, ..full },
             "no-clusters" => Policy { cluster: Span::ZERO, ..full },
             "no-speed-learning" => Policy { learn_speeds: false, ..full },
@@ -231,6 +238,7 @@ impl Policy {
             steal_margin: None,
             idle_margin: None,
             copy_margin: None,
+            look_ahead: 0,
             learn_speeds: false,
             learn_costs: false,
             cluster: Span::ZERO,

@@ -1,0 +1,170 @@
+//! What is to come: jobs that are not ready yet, but will be by the time that a slot is free for which others wait.
+//!
+//! A job that would rather wait for a busy host than take a free one counts on the slot that is free when that host's
+//! next job ends. If by then a job is ready from which the run takes longer, that one gets the slot, and the wait was
+//! in vain. So before anything waits although it could begin, the jobs of higher rank whose needs all have a place
+//! are gone through in the order of rank, each as if it went where it would be done first: what HEFT does with all
+//! jobs beforehand (Topcuoglu, Hariri and Wu 2002), from where the run stands and only as far as it makes a difference.
+//!
+//! Nothing is kept free for them: a slot that is free now goes to who is ready now.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::Scheduler;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+pub static C: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+fn c(i: usize) {
+    C[i].fetch_add(1, Relaxed);
+}
+use super::state::JobState;
+use crate::base::{Span, Table, Time};
+use crate::fleet::HostId;
+use crate::graph::{JobId, Origin};
+
+/// What is looked at ahead in one look at all that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Coming {
+    /// Whether it has been begun in this look.
+    is_begun: bool,
+    /// Jobs that have a place or wait for a host: where, and when they should be over.
+    ends: Table<JobId, Option<(HostId, Time)>>,
+    /// Which those are.
+    placed: Vec<JobId>,
+    /// Per job how many of its needs are among these, and when the last of those should be over.
+    covered: Table<JobId, (u32, Time)>,
+    users: Vec<JobId>,
+    /// Jobs whose needs are all among these or done, with when the last of those should be over.
+    open: BinaryHeap<(Span, Reverse<JobId>, Time)>,
+    looked_at: u32,
+    /// What ranks no higher cannot come before any of those that are looked at.
+    least: Span,
+    /// Per host the bytes that it will have of what a job needs.
+    held: Table<HostId, u64>,
+}
+
+impl Coming {
+    pub fn new(jobs: usize, hosts: usize) -> Self {
+        Self {
+            is_begun: false,
+            ends: Table::filled(jobs, None),
+            placed: Vec::new(),
+            covered: Table::filled(jobs, (0, Time::ZERO)),
+            users: Vec::new(),
+            open: BinaryHeap::new(),
+            looked_at: 0,
+            least: Span::ZERO,
+            held: Table::filled(hosts, 0),
+        }
+    }
+
+    /// Begins a look at jobs of which none ranks lower than `least`.
+    pub fn begin(&mut self, least: Span) {
+        self.placed.drain(..).for_each(|job| self.ends[job] = None);
+        self.users.drain(..).for_each(|user| self.covered[user] = (0, Time::ZERO));
+        self.open.clear();
+        (self.is_begun, self.looked_at, self.least) = (false, 0, least);
+    }
+}
+
+impl Scheduler {
+    /// Notes what has a slot, and what waits for hosts by this look so far.
+    fn begin_coming(&mut self, at: Time) {
+        if std::mem::replace(&mut self.coming.is_begun, true) {
+            return;
+        }
+        let seated = self.jobs.seated().map(|(host, _, job)| (job, host, self.expected_end(at, host, job)));
+        let waiting = self.line.hosts().map(|(job, host)| (job, host, self.due[job]));
+        for (job, host, end) in seated.chain(waiting).collect::<Vec<_>>() {
+            self.note_coming(job, host, end);
+        }
+    }
+
+    /// Notes where a job goes or waits in this look, and when it should be over.
+    pub(super) fn note_coming(&mut self, job: JobId, host: HostId, end: Time) {
+        let coming = &mut self.coming;
+        if !coming.is_begun || coming.ends[job].replace((host, end)).is_some() {
+            return;
+        }
+        coming.placed.push(job);
+        for &user in self.jobs.dependents(job) {
+            let rank = self.jobs.rank(user);
+            if rank <= coming.least || self.jobs.state(user) != JobState::Waiting {
+                continue;
+            }
+            let (count, ready) = &mut coming.covered[user];
+            if *count == 0 {
+                coming.users.push(user);
+            }
+            (*count, *ready) = (*count + 1, end.max(*ready));
+            if *count == self.jobs.open(user) {
+                coming.open.push((rank, Reverse(user), *ready));
+            }
+        }
+    }
+
+    /// Charges the jobs that will be ready and rank higher than `rank` to the busy hosts that they will want. Returns
+    /// whether there were any.
+    pub(super) fn charge_coming(&mut self, at: Time, rank: Span) -> bool {
+        c(5);
+        self.begin_coming(at);
+        let mut any = false;
+        while let Some(&(own, Reverse(job), ready)) = self.coming.open.peek() {
+            if own <= rank || self.coming.looked_at >= self.policy.look_ahead {
+                break;
+            }
+            self.coming.open.pop();
+            if self.coming.ends[job].is_some() {
+                continue;
+            }
+            self.coming.looked_at += 1;
+            c(0);
+            let Some((finish, host, idle)) = self.soonest_to_come(at, job, ready) else { continue };
+            // A slot that would be idle for longer than the job takes will be used by another one meanwhile.
+            if !self.forecasts.is_free(host) && idle <= self.work_time(job, host, 1) {
+                self.forecasts.charge(host, finish);
+                any = true;
+            }
+            self.note_coming(job, host, finish);
+        }
+        any
+    }
+
+    /// Where a job that is ready later should be done first: when, where, and for how long the slot waits for it.
+    fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<(Time, HostId, Span)> {
+        let bytes = self.inputs_to_come(job);
+        let held = &self.coming.held;
+        let offer = |&host: &HostId| {
+            let available = self.forecasts.available(host, at)?;
+            let lacks = bytes - held[host];
+            let transfer = self.counted(self.hosts.spec[host].link.time(lacks));
+            let begin = available.max(ready + transfer);
+            Some((begin + self.work_time(job, host, 1), host, begin.since(available)))
+        };
+        self.eligible[job].iter().filter_map(offer).min()
+    }
+
+    /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.
+    fn inputs_to_come(&mut self, job: JobId) -> u64 {
+        let Coming { ends, held, .. } = &mut self.coming;
+        held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
+        let mut all = 0;
+        for &path in &self.work.jobs[job].inputs {
+            let spec = &self.work.paths[path];
+            all += spec.size;
+            self.stores.holders(path).for_each(|host| held[host] += spec.size);
+            if let Origin::Job(maker) = spec.origin
+                && let Some((host, _)) = ends[maker]
+                && !self.stores.holds(host, path)
+            {
+                held[host] += spec.size;
+            }
+        }
+        all
+    }
+
+    /// Whether a host with a free slot may build a job.
+    pub(super) fn has_free_host(&self, job: JobId) -> bool {
+        self.eligible[job].iter().any(|&host| self.forecasts.is_free(host))
+    }
+}
