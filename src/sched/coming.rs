@@ -134,14 +134,21 @@ impl Scheduler {
     fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<(Time, HostId, Span)> {
         let bytes = self.inputs_to_come(job);
         let held = &self.coming.held;
-        let offer = |&host: &HostId| {
-            let available = self.forecasts.available(host, at)?;
-            let lacks = bytes - held[host];
-            let transfer = self.counted(self.hosts.spec[host].link.time(lacks));
+        let mut best: Option<(Time, HostId, Span)> = None;
+        for &host in self.eligible[job].iter() {
+            let Some(available) = self.forecasts.available(host, at) else { continue };
+            let takes = self.work_time(job, host, 1);
+            // What it cannot be done before, whatever there is to move.
+            if best.is_some_and(|(finish, ..)| finish <= available.max(ready) + takes) {
+                continue;
+            }
+            let transfer = self.counted(self.hosts.spec[host].link.time(bytes - held[host]));
             let begin = available.max(ready + transfer);
-            Some((begin + self.work_time(job, host, 1), host, begin.since(available)))
-        };
-        self.eligible[job].iter().filter_map(offer).min()
+            if best.is_none_or(|(finish, ..)| begin + takes < finish) {
+                best = Some((begin + takes, host, begin.since(available)));
+            }
+        }
+        best
     }
 
     /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.

@@ -46,6 +46,11 @@ impl Outlook {
         if self.free.is_empty() { self.ends.first().map(|&end| end.max(at)) } else { Some(at) }
     }
 
+    /// Whether there are slots, and none of them has a job.
+    pub fn is_idle(&self) -> bool {
+        !self.free.is_empty() && self.ends.is_empty()
+    }
+
     fn take(&mut self, end: Time, cores: u32) -> Option<SlotId> {
         let slot = self.free.pop()?;
         self.insert(end);

@@ -21,7 +21,8 @@ use super::state::JobState;
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
-    pub job: JobId,
+    job: JobId,
+    rank: Span,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
 }
@@ -37,14 +38,14 @@ struct Best {
 
 impl Wait {
     /// A job that is yet to be asked.
-    pub fn new(job: JobId) -> Self {
-        Self { job, best: None }
+    pub fn new(job: JobId, rank: Span) -> Self {
+        Self { job, rank, best: None }
     }
 
-    /// A job that waits for the host of this offer.
-    pub fn for_offer(job: JobId, offer: &Offer) -> Self {
-        let keeps = offer.expect.work;
-        Self { job, best: Some(Best { host: offer.host, score: offer.score, keeps }) }
+    /// The same, now that it waits for the host of this offer.
+    pub fn with(self, offer: &Offer) -> Self {
+        let Offer { host, score, .. } = *offer;
+        Self { best: Some(Best { host, score, keeps: offer.expect.work }), ..self }
     }
 }
 
@@ -106,8 +107,8 @@ impl Scheduler {
         while let Some(first) = rest.first()
             && round.goes_on()
         {
-            let least = self.least_alike(first.job);
-            let alike = rest.iter().take_while(|wait| self.jobs.rank(wait.job) >= least).count().max(1);
+            let least = self.least_alike(first.rank);
+            let alike = rest.iter().take_while(|wait| wait.rank >= least).count().max(1);
             let (group, behind) = rest.split_at_mut(alike);
             self.fill_from(at, group, &new, round, out);
             rest = behind;
@@ -124,7 +125,7 @@ impl Scheduler {
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
             let is_behind = row == line.waits.len() && line.goes_on;
             if !is_known && (!is_behind || round.free > round.new) {
-                line.waits.insert(row, Wait::new(job));
+                line.waits.insert(row, Wait::new(job, self.jobs.rank(job)));
             }
         }
     }
@@ -133,8 +134,9 @@ impl Scheduler {
     fn charge_line(&mut self, at: Time, line: &Line) {
         let is_bare = |host: HostId| self.forecasts.of(host).charged == 0;
         let bare: Table<HostId, bool> = self.hosts.spec.ids().map(is_bare).collect();
-        for best in line.waits.iter().filter_map(|wait| wait.best) {
-            if bare[best.host]
+        for wait in &line.waits {
+            if let Some(best) = wait.best
+                && bare[best.host]
                 && !self.forecasts.is_free(best.host)
                 && let Some(available) = self.forecasts.available(best.host, at)
             {
@@ -180,7 +182,7 @@ impl Scheduler {
         let Some(best) = wait.best else {
             let offer = self.best_offer(at, wait.job)?;
             if !offer.free {
-                *wait = Wait::for_offer(wait.job, &offer);
+                *wait = wait.with(&offer);
                 self.due[wait.job] = offer.finish;
                 self.forecasts.charge(offer.host, offer.finish);
             }

@@ -109,7 +109,7 @@ impl Scheduler {
         while let Some(&first) = rest.first()
             && round.goes_on()
         {
-            let least = self.least_alike(first);
+            let least = self.least_alike(self.jobs.rank(first));
             let alike = rest.iter().take_while(|&&job| self.jobs.rank(job) >= least).count().max(1);
             let (group, behind) = rest.split_at(alike);
             self.place_group(at, group, round, out);
@@ -129,9 +129,9 @@ impl Scheduler {
         self.patience_ends.is_some_and(|end| end <= at)
     }
 
-    /// The least rank that is about the same as that of a job.
-    pub(super) fn least_alike(&self, job: JobId) -> Span {
-        self.jobs.rank(job).scale(1.0 - self.policy.rank_tolerance)
+    /// The least rank that is about the same as another one.
+    pub(super) fn least_alike(&self, rank: Span) -> Span {
+        rank.scale(1.0 - self.policy.rank_tolerance)
     }
 
     /// What there is to do in a round.
@@ -233,7 +233,7 @@ impl Scheduler {
                 continue;
             }
             if self.is_held_back(job) {
-                self.line.push(Wait::new(job));
+                self.line.push(Wait::new(job, self.jobs.rank(job)));
                 continue;
             }
             self.due[job] = Time::ZERO;
@@ -247,7 +247,7 @@ impl Scheduler {
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
-                self.line.push(Wait::new(job));
+                self.line.push(Wait::new(job, self.jobs.rank(job)));
             } else if offer.free {
                 self.give(at, job, offer, round, out);
             } else {
@@ -296,7 +296,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
         self.due[job] = offer.finish;
         self.forecasts.charge(offer.host, offer.finish);
-        self.line.push(Wait::for_offer(job, &offer));
+        self.line.push(Wait::new(job, self.jobs.rank(job)).with(&offer));
         if !round.ahead {
             return;
         }

@@ -60,8 +60,7 @@ impl Scheduler {
         let mut first_end = None;
         let mut best: Option<Vec<(JobId, Time)>> = None;
         for host in self.hosts.spec.ids() {
-            let idle = !self.forecasts.of(host).free.is_empty() && self.jobs.seated_on(host).next().is_none();
-            if !idle || window.is_empty() {
+            if !self.forecasts.of(host).is_idle() || window.is_empty() {
                 self.idle_since[host] = None;
                 continue;
             }
