@@ -133,11 +133,12 @@ impl Scheduler {
     /// Where a job that is ready later should be done first: when, where, and for how long the slot waits for it.
     fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<(Time, HostId, Span)> {
         let bytes = self.inputs_to_come(job);
-        let held = &self.coming.held;
+        let (held, pace) = (&self.coming.held, self.paces.of_job(job));
+        let work = self.estimates[job].median.0 as f64;
         let mut best: Option<(Time, HostId, Span)> = None;
         for &host in self.eligible[job].iter() {
             let Some(available) = self.forecasts.available(host, at) else { continue };
-            let takes = self.work_time(job, host, 1);
+            let takes = Span((work * pace[host]) as u64);
             // What it cannot be done before, whatever there is to move.
             if best.is_some_and(|(finish, ..)| finish <= available.max(ready) + takes) {
                 continue;

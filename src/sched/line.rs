@@ -202,7 +202,11 @@ impl Scheduler {
 
     /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.
     fn offer_before(&mut self, at: Time, job: JobId, host: HostId, limit: Time) -> Option<Offer> {
-        if !self.forecasts.is_free(host) || self.soonest(at, job, host)? >= limit {
+        if !self.forecasts.is_free(host) {
+            return None;
+        }
+        self.find_complete(job);
+        if self.soonest(at, job, host)? >= limit {
             return None;
         }
         let mut offer = self.offer(at, job, host)?;

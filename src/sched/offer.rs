@@ -88,7 +88,7 @@ impl Scheduler {
     }
 
     /// Looks up which hosts have all of a job's inputs.
-    fn find_complete(&mut self, job: JobId) {
+    pub(super) fn find_complete(&mut self, job: JobId) {
         if self.lacks.complete(job).is_some() {
             return;
         }
@@ -122,7 +122,7 @@ impl Scheduler {
         }
     }
 
-    /// The same on one host.
+    /// The same on one host; where that has all inputs only once that was looked up.
     pub(super) fn soonest(&self, at: Time, job: JobId, host: HostId) -> Option<Time> {
         self.soonest_by_host(at, job)(host)
     }

@@ -28,6 +28,7 @@ impl Scheduler {
             let JobState::Staging(seat) = self.jobs.state(job) else { continue };
             let here = self.expected_end(at, seat.host, job).since(at);
             let sunk = at.since(seat.since);
+            self.find_complete(job);
             let gains = |finish: Time| finish.since(at).scale(margin) + sunk.scale(0.5) < here;
             let may_gain = |host: &HostId| {
                 let is_another = *host != seat.host && self.forecasts.is_free(*host);
@@ -104,6 +105,12 @@ impl Scheduler {
         let mut least: Option<(Span, usize, Offer)> = None;
         for (row, &(job, elsewhere)) in best.iter().enumerate() {
             if !self.eligible[job].contains(&host) || self.is_held_back(job) {
+                continue;
+            }
+            self.find_complete(job);
+            // It loses no less than by what is known without asking what it lacks here.
+            let most = self.work_time(job, host, 1).scale(margin);
+            if self.soonest(at, job, host).is_none_or(|soonest| soonest.since(elsewhere) > most) {
                 continue;
             }
             let Some(here) = self.offer(at, job, host) else { continue };
