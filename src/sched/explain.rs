@@ -1,9 +1,10 @@
 //! Why a job went where it went: what each host had to offer at the moment of the decision.
 //!
 //! Nothing is kept for this during a run. The same facts give the same decisions, so whoever wants to
-//! know feeds a fresh scheduler with the run's log up to that moment, and asks.
+//! know feeds a fresh scheduler with the run's log up to that moment, and has it watch one job in the next step.
 
 use super::Scheduler;
+use super::line::Wait;
 use super::replay::{Differs, compare, events};
 use super::state::Seat;
 use crate::base::{Span, Time};
@@ -16,7 +17,7 @@ use crate::run::{Entry, Event, Expectation, Order, Step};
 pub struct OfferParts {
     /// Which host.
     pub host: HostId,
-    /// Until a slot is free, once jobs of higher rank have had their choice.
+    /// Until a slot is free, once those before it have had their choice.
     pub queue: Span,
     /// Until its inputs are there; at the same time as the wait for the slot.
     pub transfer: Span,
@@ -43,38 +44,47 @@ pub struct Binding {
     pub build: Option<(Time, Expectation)>,
 }
 
+/// A job of which somebody asks why it goes where it goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watched {
+    /// Which one; `None` in a run.
+    pub job: Option<JobId>,
+    /// Those before it, if it stands in line.
+    pub before: Option<Vec<Wait>>,
+    /// What it was offered when it was given a slot.
+    shown: Vec<OfferParts>,
+}
+
 impl Scheduler {
-    /// What each host that is up and may build `job` has to offer it at `at`, soonest first. Jobs of
-    /// higher rank that are ready too count as if each had taken the best for itself.
-    pub fn offers(&mut self, at: Time, job: JobId) -> Vec<OfferParts> {
-        self.refresh(at, true);
-        self.forecasts.clear();
-        self.share_cores();
-        let ahead: Vec<JobId> = self.window(0, None).into_iter().take_while(|&ahead| ahead != job).collect();
-        for ahead in ahead {
-            if let Some(offer) = self.best_offer(at, ahead) {
-                self.forecasts.enter(offer.host, offer.finish, offer.cores.max(1));
-            }
+    /// Notes what each host that is up and may build the watched job has to offer it, soonest first, just before
+    /// it is given a slot.
+    pub(super) fn show(&mut self, at: Time, job: JobId) {
+        if self.watched.job != Some(job) {
+            return;
         }
-        let mut offers = Vec::new();
+        if let Some(before) = self.watched.before.take() {
+            // It is shown what those before it in line leave, and does not meet itself.
+            self.refresh(at, false);
+            self.forecasts.clear();
+            self.charge_line(at, &before);
+        }
+        let mut shown = Vec::new();
         for &host in self.eligible[job].clone().iter() {
             let Some(offer) = self.offer(at, job, host) else { continue };
             let Expectation { queue, transfer, work, .. } = offer.expect;
             let (avoided, finish) = (self.tries[job].avoid.contains(&host), offer.finish.since(at));
-            offers.push(OfferParts { host, queue, transfer, work, finish, avoided });
+            shown.push(OfferParts { host, queue, transfer, work, finish, avoided });
         }
-        offers.sort_by_key(|offer| (offer.finish, offer.transfer, offer.host));
-        offers
+        shown.sort_by_key(|offer| (offer.finish, offer.transfer, offer.host));
+        self.watched.shown = shown;
     }
 
-    /// This scheduler with one more fact, before it has decided anything about it.
-    fn told(&self, at: Time, event: &Event) -> Scheduler {
-        let mut told = self.clone();
-        told.take(at, event, &mut Vec::new());
-        if std::mem::take(&mut told.demand_changed) {
-            told.review_demand();
-        }
-        told
+    /// The rank of `job` when `event` has happened, and what it was offered when it was given a slot then.
+    fn watched(&self, at: Time, event: &Event, job: JobId) -> (Span, Vec<OfferParts>) {
+        let watched = Watched { job: Some(job), ..Watched::default() };
+        let mut watching = Scheduler { watched, ..self.clone() };
+        watching.step(at, event, &mut Vec::new());
+        (watching.jobs.rank(job), watching.watched.shown)
     }
 }
 
@@ -100,8 +110,7 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
     for (row, at, event) in events(entries) {
         let Some(&&(moment, seat)) = open.peek() else { break };
         if row == moment {
-            let mut told = scheduler.told(at, event);
-            let (rank, offers) = (told.jobs.rank(job), told.offers(at, job));
+            let (rank, offers) = scheduler.watched(at, event, job);
             bindings.push(Binding { at, seat, rank, offers, build: build(entries, job, seat) });
             open.next();
         }

@@ -190,13 +190,6 @@ impl Forecasts {
         self.note(host);
     }
 
-    /// Has a job take the next free slot of a host, or wait for the one that is free first.
-    pub fn enter(&mut self, host: HostId, end: Time, cores: u32) {
-        if self.take(host, end, cores).is_none() {
-            self.charge(host, end);
-        }
-    }
-
     /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one.
     pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: u32) {
         let outlook = &mut self.settled[host];

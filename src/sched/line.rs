@@ -100,7 +100,10 @@ impl Scheduler {
         line.waits.retain(|wait| self.jobs.state(wait.job) == JobState::Ready);
         self.line_up(&mut line, round);
         if round.free > 0 && line.waits.iter().any(|wait| wait.best.is_none()) {
-            self.charge_line(at, &line);
+            self.charge_line(at, &line.waits);
+        }
+        if let Some(row) = line.waits.iter().position(|wait| Some(wait.job) == self.watched.job) {
+            self.watched.before = Some(line.waits[..row].to_vec());
         }
         let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
         let mut rest = line.waits.as_mut_slice();
@@ -131,10 +134,10 @@ impl Scheduler {
     }
 
     /// Has the jobs in line count where they wait, at hosts whose outlooks were worked out since.
-    fn charge_line(&mut self, at: Time, line: &Line) {
+    pub(super) fn charge_line(&mut self, at: Time, waits: &[Wait]) {
         let is_bare = |host: HostId| self.forecasts.of(host).charged == 0;
         let bare: Table<HostId, bool> = self.hosts.spec.ids().map(is_bare).collect();
-        for wait in &line.waits {
+        for wait in waits {
             if let Some(best) = wait.best
                 && bare[best.host]
                 && !self.forecasts.is_free(best.host)

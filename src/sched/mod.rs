@@ -54,6 +54,7 @@ use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Attempt, Event, Expectation, Order, SlotId};
 use coming::Coming;
 use cores::Reservation;
+use explain::Watched;
 use forecast::Forecasts;
 use hosts::Hosts;
 use lacks::Lacks;
@@ -154,6 +155,8 @@ pub struct Scheduler {
     endings: Vec<(JobId, Ending)>,
     /// Jobs that failed too often for hosts' reasons.
     exhausted: Vec<JobId>,
+    /// For whoever asks why a job goes where it goes.
+    watched: Watched,
 }
 
 /// How often a job was tried, and where in vain.
@@ -251,6 +254,7 @@ impl Scheduler {
             stirred: BTreeSet::new(),
             endings: Vec::new(),
             exhausted: Vec::new(),
+            watched: Watched::default(),
             live,
             policy,
             work,

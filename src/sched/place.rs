@@ -327,6 +327,7 @@ impl Scheduler {
 
     /// Gives a job its slot and asks for the inputs it lacks there.
     pub(super) fn bind(&mut self, at: Time, job: JobId, offer: Offer, out: &mut Vec<Order>) {
+        self.show(at, job);
         let Some(slot) = self.forecasts.take(offer.host, offer.finish, offer.cores.max(1)) else { return };
         self.seat(at, job, offer, slot, out);
     }

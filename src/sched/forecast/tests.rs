@@ -38,7 +38,6 @@ enum Step {
     Take(u64, u32),
     TakeSlot(u32, u64),
     Charge(u64),
-    Enter(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -46,7 +45,6 @@ fn step() -> impl Strategy<Value = Step> {
         (0..100u64, 0..5u32).prop_map(|(end, cores)| Step::Take(end, cores)),
         (0..6u32, 0..100u64).prop_map(|(slot, end)| Step::TakeSlot(slot, end)),
         (0..100u64).prop_map(Step::Charge),
-        (0..100u64).prop_map(Step::Enter),
     ]
 }
 
@@ -99,13 +97,6 @@ proptest! {
                 Step::Charge(end) => {
                     forecasts.charge(HOST, Time(end));
                     charge(&mut naive, Time(end));
-                }
-                Step::Enter(end) => {
-                    forecasts.enter(HOST, Time(end), 1);
-                    match naive.free().first().copied() {
-                        Some(slot) => take(&mut naive, slot, Time(end), 1),
-                        None => charge(&mut naive, Time(end)),
-                    }
                 }
             }
             let outlook = forecasts.of(HOST);
