@@ -29,12 +29,13 @@ const ACROSS: [(&str, &str, &str); 2] = [
 const PURE_UP_TO: usize = 5;
 
 /// Paths that begin with these, or types of these names, are forbidden there.
-const IMPURE_PATHS: [&str; 11] = [
+const IMPURE_PATHS: [&str; 12] = [
     "std::env",
     "std::fs",
     "std::net",
     "std::os",
     "std::process",
+    "std::sync::atomic",
     "std::thread",
     "std::time::Instant",
     "std::time::SystemTime",
@@ -363,7 +364,7 @@ fn a_made_up_tree_breaks_every_rule() {
         // use crate::cli::no; \n\
         const A: &str = \"crate::cli::no \\\" std::fs\"; const B: char = '\"';\n\
         const R: &str = r#\"crate::cli::no \" std::env\"#; fn f<'a>(x: &'a str) {}\n\
-        fn now() { std::time::Instant::now(); super::super::cli::yes(); super::order::no(); }\n\
+        fn now() { std::time::Instant::now(); std::sync::atomic::fence(); super::super::cli::yes(); super::order::no(); }\n\
         #[cfg(test)]\n\
         mod tests { use std::fs; use super::super::super::run::Event; use super::super::order; }\n";
     let files = [
@@ -380,6 +381,7 @@ src/graph/x.rs:2: graph (floor 2) imports from sched (floor 4)
 src/graph/x.rs:3: std::fs::File on a floor that must be pure
 src/graph/x.rs:3: std::collections::HashMap on a floor that must be pure
 src/graph/x.rs:7: std::time::Instant::now on a floor that must be pure
+src/graph/x.rs:7: std::sync::atomic::fence on a floor that must be pure
 src/graph/x.rs:7: graph (floor 2) imports from cli (floor 8)
 src/graph/x.rs:9: graph (floor 2) imports from run (floor 3)
 src/cost/tests.rs:2: cost (floor 2) imports from drive (floor 5)

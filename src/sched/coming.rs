@@ -12,11 +12,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Scheduler;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-pub static C: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
-fn c(i: usize) {
-    C[i].fetch_add(1, Relaxed);
-}
 use super::state::JobState;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
@@ -106,7 +101,6 @@ impl Scheduler {
     /// Charges the jobs that will be ready and rank higher than `rank` to the busy hosts that they will want. Returns
     /// whether there were any.
     pub(super) fn charge_coming(&mut self, at: Time, rank: Span) -> bool {
-        c(5);
         self.begin_coming(at);
         let mut any = false;
         while let Some(&(own, Reverse(job), ready)) = self.coming.open.peek() {
@@ -118,7 +112,6 @@ impl Scheduler {
                 continue;
             }
             self.coming.looked_at += 1;
-            c(0);
             let Some((finish, host, idle)) = self.soonest_to_come(at, job, ready) else { continue };
             // A slot that would be idle for longer than the job takes will be used by another one meanwhile.
             if !self.forecasts.is_free(host) && idle <= self.work_time(job, host, 1) {

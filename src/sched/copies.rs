@@ -31,11 +31,7 @@ const SOONEST: Span = Span::from_millis(500);
 impl Scheduler {
     /// Has idle hosts build what slower ones are not done with, if nothing that is ready needs them.
     pub(super) fn copy_late(&mut self, at: Time, out: &mut Vec<Order>) {
-        let Some(margin) = self.policy.copy_margin else { return };
-        // A policy that keeps to one host means to leave others idle.
-        if self.policy.confine != Confine::No || !self.is_slow_host_busy() {
-            return;
-        }
+        let Some(margin) = self.copy_margin().filter(|_| self.is_slow_host_busy()) else { return };
         if at >= self.next_look {
             self.next_look = at + at.since(Time::ZERO).scale(AGAIN).max(SOONEST);
             let mut late = self.late_builds(at);
@@ -49,10 +45,15 @@ impl Scheduler {
         self.patience_ends = self.patience_ends.into_iter().chain([self.next_look]).min();
     }
 
+    /// What a copy has to gain, if there are to be any.
+    fn copy_margin(&self) -> Option<f64> {
+        // A policy that keeps to one host means to leave others idle.
+        self.policy.copy_margin.filter(|_| self.policy.confine == Confine::No)
+    }
+
     /// Has the builds looked at when it is time, if an idle host might build one, too: one has begun.
     pub(super) fn wake_for_copies(&mut self, at: Time) {
-        let wants_none = self.policy.copy_margin.is_none() || self.policy.confine != Confine::No;
-        if !wants_none && !self.forecasts.free().is_clear() {
+        if self.copy_margin().is_some() && !self.forecasts.free().is_clear() {
             self.patience_ends = self.patience_ends.into_iter().chain([self.next_look.max(at)]).min();
         }
     }

@@ -6,8 +6,6 @@
 //! be done sooner there than where it waits. New jobs are asked what they prefer when it is their turn.
 //! If a slot suits nobody in line, all that waits is looked at again.
 
-use std::cmp::Ordering;
-
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -122,9 +120,8 @@ impl Scheduler {
     /// Has new jobs stand in line where their ranks put them; those that a look would not have come to only if
     /// there are slots that nobody wanted.
     fn line_up(&self, line: &mut Line, round: &Round) {
-        let order = |a: JobId, b: JobId| -> Ordering { self.jobs.compare(a, b) };
         for &job in round.fresh.iter().filter(|&&job| self.jobs.state(job) == JobState::Ready) {
-            let row = line.waits.partition_point(|wait| order(wait.job, job).is_lt());
+            let row = line.waits.partition_point(|wait| self.jobs.compare(wait.job, job).is_lt());
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
             let is_behind = row == line.waits.len() && line.goes_on;
             if !is_known && (!is_behind || round.free > round.new) {
