@@ -49,7 +49,7 @@ impl Scheduler {
 
     /// Whether a job is to have a whole host: it says that it gains from all cores, and no ready job has
     /// a longer way to the end of the run.
-    fn is_big(&self, job: JobId) -> bool {
+    pub(super) fn is_big(&self, job: JobId) -> bool {
         let first = self.jobs.ready().next();
         self.big[job] && first.is_none_or(|first| self.jobs.rank(job) >= self.jobs.rank(first))
     }

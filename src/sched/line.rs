@@ -114,6 +114,7 @@ impl Scheduler {
             self.fill_from(at, group, &new, round, out);
             rest = behind;
         }
+        self.release();
         self.line = line;
     }
 
@@ -179,14 +180,9 @@ impl Scheduler {
 
     /// The offer of a host with a free slot that a job in line would take.
     fn suits(&mut self, at: Time, wait: &mut Wait, new: &[HostId]) -> Option<Offer> {
-        let Some(best) = wait.best else {
-            let offer = self.best_offer(at, wait.job)?;
-            if !offer.free {
-                *wait = wait.with(&offer);
-                self.due[wait.job] = offer.finish;
-                self.forecasts.charge(offer.host, offer.finish);
-            }
-            return Some(offer).filter(|offer| offer.free);
+        // A host may have to be kept for a big one, each time anew.
+        let Some(best) = wait.best.filter(|_| !self.is_big(wait.job)) else {
+            return self.prefers(at, wait);
         };
         let mut soonest: Option<Offer> = None;
         for &host in new {
@@ -198,6 +194,24 @@ impl Scheduler {
             }
         }
         soonest
+    }
+
+    /// The best offer for a job in line, if it can begin there now. If not, it waits for it.
+    fn prefers(&mut self, at: Time, wait: &mut Wait) -> Option<Offer> {
+        let offer = self.best_offer(at, wait.job)?;
+        if let Some(end) = self.reserve(at, wait.job, &offer) {
+            self.due[wait.job] = end;
+            return None;
+        }
+        if offer.free {
+            return Some(offer);
+        }
+        if wait.best.is_none() {
+            self.forecasts.charge(offer.host, offer.finish);
+        }
+        *wait = wait.with(&offer);
+        self.due[wait.job] = offer.finish;
+        None
     }
 
     /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.

@@ -141,8 +141,6 @@ impl Scheduler {
             self.line.is_void()
                 || self.seats_since_round * LOOK >= slots
                 || self.jobs.ready_count() <= FEW
-                // A host may have to be kept for it.
-                || self.jobs.ready().next().is_some_and(|first| self.big[first])
         };
         let full = self.policy.choice != Choice::Earliest || self.is_impatient(at) || tells && is_time();
         let free = self.free_slots();
