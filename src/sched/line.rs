@@ -78,6 +78,16 @@ impl Line {
         self.goes_on = goes_on;
     }
 
+    /// Whether all that is ready is in it.
+    pub fn is_complete(&self) -> bool {
+        !self.goes_on
+    }
+
+    /// The jobs in it.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.waits.iter().map(|wait| wait.job)
+    }
+
     /// All that waits has to be looked at again.
     pub fn void(&mut self) {
         self.is_void = true;

@@ -28,8 +28,8 @@ use super::state::{JobState, Seat};
 
 /// All that waits is looked at again each time that such a part of all slots was given to jobs.
 const LOOK: u32 = 4;
-/// So few ready jobs are always gone through.
-const FEW: usize = 8;
+/// Ready jobs are always gone through if, with all hosts for each, that is no more to look at than this.
+const FEW: usize = 32;
 
 /// One time that jobs are given to slots.
 #[derive(Clone, Debug)]
@@ -80,8 +80,13 @@ impl Scheduler {
         if !round.full {
             self.share_cores();
             self.fill(at, &mut round, out);
-            // What suits nobody in line may suit somebody.
-            round.full = round.new > 0;
+            if round.new > 0 && self.line.is_complete() {
+                let window = self.line.jobs().collect::<Vec<_>>();
+                self.use_idle(at, &window, out);
+            } else {
+                // What suits nobody in line may suit somebody.
+                round.full = round.new > 0;
+            }
         }
         if round.full {
             self.look(at, polled, &mut round, out);
@@ -118,10 +123,15 @@ impl Scheduler {
         self.release();
         self.line.close(!round.goes_on() || window.len() >= self.policy.window);
         if round.free > 0 {
-            self.guard_idle(at, &window, out);
-            self.steal(at, out);
-            self.copy_late(at, out);
+            self.use_idle(at, &window, out);
         }
+    }
+
+    /// What free slots are good for that no ready job of `window` wants.
+    fn use_idle(&mut self, at: Time, window: &[JobId], out: &mut Vec<Order>) {
+        self.guard_idle(at, window, out);
+        self.steal(at, out);
+        self.copy_late(at, out);
     }
 
     /// Whether a host has been idle, or a build not been looked at, for too long.
@@ -140,7 +150,7 @@ impl Scheduler {
         let is_time = || {
             self.line.is_void()
                 || self.seats_since_round * LOOK >= slots
-                || self.jobs.ready_count() <= FEW
+                || self.jobs.ready_count() * self.hosts.spec.len() <= FEW
         };
         let full = self.policy.choice != Choice::Earliest || self.is_impatient(at) || tells && is_time();
         let free = self.free_slots();
