@@ -82,6 +82,7 @@ pub(super) struct Forecasts {
     entered: Table<HostId, bool>,
     /// Per host how often its outlook has changed.
     version: Table<HostId, u32>,
+    changes: u32,
     /// Per host when it has a free slot: the beginning of time if it has one now, `AWAY` if there is none to
     /// wait for. The same as in `known`, side by side for those who ask about all hosts.
     soonest: Table<HostId, Time>,
@@ -100,6 +101,7 @@ impl Forecasts {
             known: Table::filled(hosts, Outlook::default()),
             entered: Table::filled(hosts, false),
             version: Table::filled(hosts, 0),
+            changes: 0,
             soonest: Table::filled(hosts, AWAY),
             free: FixedBitSet::with_capacity(hosts),
             stale: Table::filled(hosts, true),
@@ -143,6 +145,11 @@ impl Forecasts {
         self.version[host]
     }
 
+    /// How often the outlook of any host has changed.
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
     /// Gives the next free slot of a host to a job that keeps it until `end`.
     pub fn take(&mut self, host: HostId, end: Time, cores: u32) -> Option<SlotId> {
         self.entered[host] = true;
@@ -153,6 +160,7 @@ impl Forecasts {
 
     fn note(&mut self, host: HostId) {
         self.version[host] = self.version[host].wrapping_add(1);
+        self.changes = self.changes.wrapping_add(1);
         self.soonest[host] = self.known[host].available(Time::ZERO).unwrap_or(AWAY);
         self.free.set(host.index(), !self.known[host].free.is_empty());
     }

@@ -3,24 +3,26 @@
 
 use fixedbitset::FixedBitSet;
 
-use crate::base::{Id, Span, Table};
+use crate::base::{Id, Span, Table, typed_id};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Workload};
 
-/// A transfer time, and the state of the host's link in which it was worked out.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    span: Span,
-    epoch: u32,
-}
+typed_id!(
+    /// A job of which something is known.
+    RowId, "row"
+);
 
 /// Not worked out yet, or no longer true.
-const UNKNOWN: Known = Known { span: Span(u64::MAX), epoch: u32::MAX };
+const UNKNOWN: Span = Span(u64::MAX);
+/// A path with this many times as many readers as there are jobs with rows is looked for in those.
+const POPULAR: usize = 8;
 
 /// What is known of one job.
 #[derive(Clone, Debug)]
 struct Row {
-    transfer: Box<[Known]>,
+    job: JobId,
+    /// By host.
+    transfer: Box<[Span]>,
     /// The hosts that have all its inputs; `None` where that has to be looked up.
     complete: Option<FixedBitSet>,
 }
@@ -29,11 +31,13 @@ struct Row {
 /// destination that an input only refers to, does not count before an input itself comes or goes there.
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
-    rows: Table<JobId, Option<Box<Row>>>,
-    /// The jobs that read each path.
+    hosts: usize,
+    /// What is known, of as few jobs as are looked at.
+    rows: Vec<Row>,
+    /// Which row each job has.
+    row: Table<JobId, Option<RowId>>,
+    /// The jobs that read each path, ascending.
     readers: Table<PathId, Vec<JobId>>,
-    /// Per host how often its link turned out to be another than was thought.
-    epochs: Table<HostId, u32>,
 }
 
 impl Lacks {
@@ -44,8 +48,7 @@ impl Lacks {
                 readers[path].push(id);
             }
         }
-        let rows = Table::filled(work.jobs.len(), None);
-        Self { rows, readers, epochs: Table::filled(hosts, 0) }
+        Self { hosts, rows: Vec::new(), row: Table::filled(work.jobs.len(), None), readers }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
@@ -55,47 +58,50 @@ impl Lacks {
 
     /// The transfer times of a job's inputs, as far as they are known.
     pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
-        let row = self.rows[job].as_deref();
-        move |host| {
-            let Known { span, epoch } = row?.transfer[host.index()];
-            // Nothing is nothing over any link.
-            (epoch == self.epochs[host] || span == Span::ZERO).then_some(span)
-        }
+        let known = self.row[job].map_or(&[][..], |row| &self.rows[row.index()].transfer);
+        move |host| known.get(host.index()).copied().filter(|&span| span != UNKNOWN)
     }
 
     /// Keeps a transfer time.
     pub fn set(&mut self, host: HostId, job: JobId, span: Span) {
-        let known = Known { span, epoch: self.epochs[host] };
-        self.row(job).transfer[host.index()] = known;
+        self.row_mut(job).transfer[host.index()] = span;
     }
 
-    fn row(&mut self, job: JobId) -> &mut Row {
-        let hosts = self.epochs.len();
-        self.rows[job]
-            .get_or_insert_with(|| Box::new(Row { transfer: vec![UNKNOWN; hosts].into(), complete: None }))
+    fn row_mut(&mut self, job: JobId) -> &mut Row {
+        let row = *self.row[job].get_or_insert_with(|| {
+            self.rows.push(Row { job, transfer: vec![UNKNOWN; self.hosts].into(), complete: None });
+            RowId::from_index(self.rows.len() - 1)
+        });
+        &mut self.rows[row.index()]
     }
 
     /// The hosts that have all of a job's inputs, if that is known.
     pub fn complete(&self, job: JobId) -> Option<&FixedBitSet> {
-        self.rows[job].as_ref()?.complete.as_ref()
+        self.rows[self.row[job]?.index()].complete.as_ref()
     }
 
     /// Keeps the hosts that have all of a job's inputs: nothing is to be transferred there.
     pub fn set_complete(&mut self, job: JobId, hosts: FixedBitSet) {
-        let row = self.row(job);
+        let row = self.row_mut(job);
         for host in hosts.ones() {
-            row.transfer[host] = Known { span: Span::ZERO, epoch: 0 };
+            row.transfer[host] = Span::ZERO;
         }
         row.complete = Some(hosts);
     }
 
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
-        for &job in &self.readers[path] {
-            if let Some(row) = &mut self.rows[job] {
-                row.transfer[host.index()] = UNKNOWN;
-                row.complete = None;
-            }
+        let readers = &self.readers[path];
+        let forget = |row: &mut Row| {
+            row.transfer[host.index()] = UNKNOWN;
+            row.complete = None;
+        };
+        if readers.len() / POPULAR > self.rows.len() {
+            let reads = |row: &&mut Row| readers.binary_search(&row.job).is_ok();
+            self.rows.iter_mut().filter(reads).for_each(forget);
+        } else {
+            let rows = readers.iter().filter_map(|&job| self.row[job]);
+            rows.for_each(|row| forget(&mut self.rows[row.index()]));
         }
     }
 
@@ -104,14 +110,19 @@ impl Lacks {
         self.readers[path].binary_search(&job).is_ok()
     }
 
-    /// The link of a host is not what it was thought to be.
+    /// The link of a host is not what it was thought to be. Nothing is nothing over any link.
     pub fn forget_host(&mut self, host: HostId) {
-        self.epochs[host] += 1;
+        let times = self.rows.iter_mut().map(|row| &mut row.transfer[host.index()]);
+        times.filter(|time| **time != Span::ZERO).for_each(|time| *time = UNKNOWN);
     }
 
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
-        self.rows[job] = None;
+        let Some(row) = self.row[job].take() else { return };
+        self.rows.swap_remove(row.index());
+        if let Some(moved) = self.rows.get(row.index()) {
+            self.row[moved.job] = Some(row);
+        }
     }
 }
 

@@ -59,6 +59,7 @@ use forecast::Forecasts;
 use hosts::Hosts;
 use lacks::Lacks;
 use line::Line;
+use offer::Asked;
 use paces::Paces;
 use state::Jobs;
 use stores::Stores;
@@ -95,8 +96,8 @@ pub struct Scheduler {
     /// Those that wait for a host.
     line: Line,
     coming: Coming,
-    /// Room for the hosts that are asked for their offers.
-    asked: Vec<(Time, HostId)>,
+    /// Those that were last asked for their offers.
+    asked: Asked,
     /// Per job: the hosts that may build it at all.
     eligible: Table<JobId, Arc<[HostId]>>,
     /// The one host to use for what it can build, as long as it is there.
@@ -206,12 +207,12 @@ impl Scheduler {
         let paces = Paces::new(&work, &hosts);
         let scheduler = Self {
             stores: Stores::new(&work, count),
-            jobs: Jobs::new(&work, Table::filled(jobs, Span::ZERO)),
+            jobs: Jobs::new(&work, count, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
             lacks: Lacks::new(&work, count),
             line: Line::default(),
             coming: Coming::new(jobs, count),
-            asked: Vec::new(),
+            asked: Asked::default(),
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),
             due: Table::filled(jobs, Time::ZERO),

@@ -41,6 +41,22 @@ pub(super) struct Bars {
     spared: bool,
 }
 
+/// The hosts that a job may have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// What cannot be before on each, the soonest first.
+    hosts: Vec<(Time, HostId)>,
+    /// Whose these are, when they were listed, and how often outlooks had changed by then.
+    now: Option<(JobId, Time, u32)>,
+}
+
+impl Asked {
+    /// What jobs lack or may have has changed.
+    pub fn void(&mut self) {
+        self.now = None;
+    }
+}
+
 impl Scheduler {
     /// The best offer that a job has by the policy; `None` if no host can take it now or later.
     pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
@@ -56,12 +72,16 @@ impl Scheduler {
     pub(super) fn best_but(&mut self, at: Time, job: JobId, without: Option<HostId>) -> Option<Offer> {
         self.find_complete(job);
         let mut asked = std::mem::take(&mut self.asked);
-        asked.clear();
-        self.list_hosts(at, job, without, &mut asked);
+        let now = Some((job, at, self.forecasts.changes()));
+        if asked.now != now {
+            asked.hosts.clear();
+            self.list_hosts(at, job, &mut asked.hosts);
+            asked.now = now;
+        }
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let mut best: Option<Offer> = None;
-        for &(soonest, host) in &asked {
-            if early && best.is_some_and(|best| best.score < soonest) {
+        for &(soonest, host) in &asked.hosts {
+            if Some(host) == without || early && best.is_some_and(|best| best.score < soonest) {
                 continue;
             }
             let Some(mut offer) = self.offer(at, job, host) else { continue };
@@ -129,15 +149,14 @@ impl Scheduler {
 
     /// Lists the hosts that a job may have, each with what its finish there cannot be before. The soonest comes
     /// first.
-    fn list_hosts(&self, at: Time, job: JobId, without: Option<HostId>, list: &mut Vec<(Time, HostId)>) {
+    fn list_hosts(&self, at: Time, job: JobId, list: &mut Vec<(Time, HostId)>) {
         let bars = self.bars(job);
-        let barred = |host| Some(host) == without || self.is_barred(job, host, bars);
-        let any_barred = without.is_some() || bars.spared || bars.only.is_some();
+        let any_barred = bars.spared || bars.only.is_some();
         let soonest = self.soonest_by_host(at, job);
         let mut first = 0;
         for &host in self.eligible[job].iter() {
             let Some(soonest) = soonest(host) else { continue };
-            if any_barred && barred(host) {
+            if any_barred && self.is_barred(job, host, bars) {
                 continue;
             }
             list.push((soonest, host));

@@ -59,6 +59,7 @@ impl Scheduler {
     /// input has come somewhere tells next to nothing; `tells` says that more has happened.
     pub(super) fn place(&mut self, at: Time, tells: bool, out: &mut Vec<Order>) {
         self.stir();
+        self.asked.void();
         if self.jobs.any_moved() {
             self.wake_for_copies(at);
         }
@@ -82,7 +83,7 @@ impl Scheduler {
             self.fill(at, &mut round, out);
             if round.new > 0 && self.line.is_complete() {
                 let window = self.line.jobs().collect::<Vec<_>>();
-                self.use_idle(at, &window, out);
+                self.use_idle(at, &window, &round.fresh, out);
             } else {
                 // What suits nobody in line may suit somebody.
                 round.full = round.new > 0;
@@ -123,13 +124,13 @@ impl Scheduler {
         self.release();
         self.line.close(!round.goes_on() || window.len() >= self.policy.window);
         if round.free > 0 {
-            self.use_idle(at, &window, out);
+            self.use_idle(at, &window, &window, out);
         }
     }
 
-    /// What free slots are good for that no ready job of `window` wants.
-    fn use_idle(&mut self, at: Time, window: &[JobId], out: &mut Vec<Order>) {
-        self.guard_idle(at, window, out);
+    /// What free slots are good for that no ready job of `window` wants. Those of `fresh` are new to it.
+    fn use_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
+        self.guard_idle(at, window, fresh, out);
         self.steal(at, out);
         self.copy_late(at, out);
     }

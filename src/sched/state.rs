@@ -1,9 +1,9 @@
 //! The state of each job, and the one function that changes it.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::base::{Span, Table, Time};
+use crate::base::{Id, Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Order, Workload};
 use crate::run::{Attempt, Failure, SlotId};
@@ -83,8 +83,8 @@ pub(super) struct Jobs {
     ready: BTreeSet<(Priority, JobId)>,
     /// How many jobs the longest chain before each job has.
     depth: Table<JobId, u32>,
-    /// Who sits where.
-    seats: BTreeMap<(HostId, SlotId), JobId>,
+    /// Who sits where, by slot.
+    seats: Table<HostId, Vec<Option<JobId>>>,
     /// How many are waiting or ready.
     left: usize,
     /// Jobs whose inputs are on their way to their seat.
@@ -122,7 +122,7 @@ impl Jobs {
     }
 
     /// All jobs unneeded; `rank` orders the ready ones.
-    pub fn new(work: &Workload, rank: Table<JobId, Span>) -> Self {
+    pub fn new(work: &Workload, hosts: usize, rank: Table<JobId, Span>) -> Self {
         let mut dependents = Table::filled(work.jobs.len(), Vec::new());
         for (id, job) in work.jobs.iter() {
             for &need in &job.needs {
@@ -136,7 +136,7 @@ impl Jobs {
             rank,
             ready: BTreeSet::new(),
             depth: depths(work),
-            seats: BTreeMap::new(),
+            seats: Table::filled(hosts, Vec::new()),
             left: 0,
             staging: BTreeSet::new(),
             by_arrival: false,
@@ -173,12 +173,12 @@ impl Jobs {
 
     /// The jobs that hold a slot, by host and slot.
     pub fn seated(&self) -> impl Iterator<Item = (HostId, SlotId, JobId)> + '_ {
-        self.seats.iter().map(|(&(host, slot), &job)| (host, slot, job))
+        self.seats.ids().flat_map(|host| self.seated_on(host).map(move |(slot, job)| (host, slot, job)))
     }
 
     /// The jobs that hold a slot of one host.
     pub fn seated_on(&self, host: HostId) -> impl Iterator<Item = (SlotId, JobId)> + '_ {
-        self.seats.range((host, SlotId(0))..=(host, SlotId(u32::MAX))).map(|(&(_, slot), &job)| (slot, job))
+        (0..).map(SlotId).zip(&self.seats[host]).filter_map(|(slot, job)| Some((slot, (*job)?)))
     }
 
     /// Ready jobs, best first.
@@ -269,7 +269,7 @@ impl Jobs {
             }
             JobState::Staging(seat) | JobState::Running(seat) => {
                 self.staging.remove(&job);
-                self.seats.remove(&(seat.host, seat.slot));
+                self.seats[seat.host][seat.slot.index()] = None;
                 self.moved.push(seat.host);
             }
             _ => {}
@@ -286,8 +286,10 @@ impl Jobs {
             JobState::Running(seat) if moves_on => self.moved.push(seat.host),
             JobState::Staging(seat) | JobState::Running(seat) => {
                 self.moved.push(seat.host);
-                let before = self.seats.insert((seat.host, seat.slot), job);
-                debug_assert!(before.is_none(), "slot taken twice");
+                let (seats, slot) = (&mut self.seats[seat.host], seat.slot.index());
+                seats.resize(seats.len().max(slot + 1), None);
+                debug_assert!(seats[slot].is_none(), "slot taken twice");
+                seats[slot] = Some(job);
                 if matches!(to, JobState::Staging(_)) {
                     self.staging.insert(job);
                 }

@@ -49,14 +49,18 @@ impl Scheduler {
 
     /// A host with nothing to do while jobs are ready is so by choice: they wait for a better one. When
     /// it has waited long enough, it gets the job that loses least, as long as that loses less than a part
-    /// of the job's own work.
-    pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], out: &mut Vec<Order>) {
+    /// of the job's own work. Of the ready jobs of `window`, those that are not `fresh` were asked before.
+    pub(super) fn guard_idle(
+        &mut self,
+        at: Time,
+        window: &[JobId],
+        fresh: &[JobId],
+        out: &mut Vec<Order>,
+    ) {
         let Some(margin) = self.policy.idle_margin else { return };
-        let window: Vec<JobId> = window
-            .iter()
-            .copied()
-            .filter(|&job| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job))
-            .collect();
+        let waits = |&job: &JobId| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job);
+        let window: Vec<JobId> = window.iter().copied().filter(waits).collect();
+        let fresh: Vec<JobId> = fresh.iter().copied().filter(waits).collect();
         let patience = self.patience(&window);
         let mut first_end = None;
         let mut best: Option<Vec<(JobId, Time)>> = None;
@@ -70,7 +74,10 @@ impl Scheduler {
                 self.patience_ends = self.patience_ends.into_iter().chain([since + patience]).min();
                 continue;
             }
-            let best = best.get_or_insert_with(|| self.finishes(&window));
+            if fresh.is_empty() {
+                continue;
+            }
+            let best = best.get_or_insert_with(|| self.finishes(&fresh));
             if let Some((row, offer)) = self.least_loss(at, host, best, margin) {
                 let (job, _) = best.swap_remove(row);
                 self.idle_since[host] = None;

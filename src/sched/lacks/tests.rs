@@ -145,3 +145,22 @@ fn another_link_makes_all_times_over_it_unknown_but_nothing_is_nothing_over_any_
     let times = [(host, JobId(1)), (other, JobId(1)), (host, JobId(2))].map(|(h, j)| lacks.get(h, j));
     assert_eq!(times, [None, Some(Span::from_secs(2)), Some(Span::ZERO)]);
 }
+
+#[test]
+fn a_path_that_many_read_is_forgotten_where_it_is_read() {
+    let few = work();
+    let reader = few.jobs[JobId(0)].clone();
+    let all = few.jobs.rows().iter().cloned().chain((0..99).map(|_| reader.clone()));
+    let work = Workload { jobs: all.collect(), ..few };
+    let (host, reads, another) = (HostId(1), JobId(50), JobId(1));
+    let mut lacks = Lacks::new(&work, HOSTS as usize);
+    for job in [another, reads] {
+        lacks.set(host, job, Span::from_secs(1));
+    }
+    lacks.touch(host, PathId(0));
+    assert_eq!((lacks.get(host, reads), lacks.get(host, another)), (None, Some(Span::from_secs(1))));
+    lacks.drop_job(another);
+    assert_eq!(lacks.get(host, another), None);
+    lacks.set(host, reads, Span::from_secs(2));
+    assert_eq!(lacks.get(host, reads), Some(Span::from_secs(2)));
+}
