@@ -14,6 +14,7 @@ mod rank;
 mod shards;
 #[cfg(test)]
 pub(crate) mod testkit;
+mod users;
 mod workload;
 
 pub use bound::{Limits, Pace, Power, makespan_bound};
@@ -25,4 +26,5 @@ pub use order::Order;
 pub use prune::Missing;
 pub use rank::{Ranks, critical_path, upward_ranks};
 pub use shards::{Shard, ShardId, Sharding};
+pub use users::Users;
 pub use workload::{Job, JobId, Origin, PathId, PathSpec, Workload};

@@ -3,17 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::users::Users;
 use super::workload::{JobId, Workload};
-use crate::base::{Id, Table};
+use crate::base::Table;
 
 /// A topological order of the jobs of a workload, with the users of each job.
 #[derive(Clone, Debug)]
 pub struct Order {
     jobs: Vec<JobId>,
     position: Table<JobId, u32>,
-    /// `users[first_user[j]..first_user[j + 1]]` use job `j`.
-    users: Vec<JobId>,
-    first_user: Vec<u32>,
+    users: Users<JobId>,
     sorted: usize,
 }
 
@@ -21,11 +20,11 @@ impl Order {
     /// Orders the jobs of `work`: needs before users, and the smallest id first where that leaves a
     /// choice. Ids of `work` must be in range ([`Workload::check`]).
     pub fn new(work: &Workload) -> Order {
-        let (users, first_user) = users(work);
+        let users = Users::of_jobs(work);
         let mut waits: Table<JobId, usize> = work.jobs.iter().map(|(_, job)| job.needs.len()).collect();
         let mut ready: BinaryHeap<Reverse<JobId>> =
             work.jobs.ids().filter(|&job| waits[job] == 0).map(Reverse).collect();
-        let mut order = Order { jobs: Vec::new(), position: Table::new(), users, first_user, sorted: 0 };
+        let mut order = Order { jobs: Vec::new(), position: Table::new(), users, sorted: 0 };
         while let Some(Reverse(job)) = ready.pop() {
             order.jobs.push(job);
             for &user in order.users(job) {
@@ -56,8 +55,7 @@ impl Order {
 
     /// The jobs that need `job`, ascending.
     pub fn users(&self, job: JobId) -> &[JobId] {
-        let of = |i: usize| self.first_user[i] as usize;
-        &self.users[of(job.index())..of(job.index() + 1)]
+        self.users.of(job)
     }
 
     /// Jobs that no order can hold, since they are on a circle or behind one; at the end of
@@ -65,28 +63,6 @@ impl Order {
     pub fn stuck(&self) -> &[JobId] {
         &self.jobs[self.sorted..]
     }
-}
-
-/// The users of all jobs, one after the other, and where those of each job begin.
-fn users(work: &Workload) -> (Vec<JobId>, Vec<u32>) {
-    let mut first_user = vec![0u32; work.jobs.len() + 1];
-    for (_, job) in work.jobs.iter() {
-        for need in &job.needs {
-            first_user[need.index() + 1] += 1;
-        }
-    }
-    for i in 1..first_user.len() {
-        first_user[i] += first_user[i - 1];
-    }
-    let mut next = first_user.clone();
-    let mut users = vec![JobId(0); first_user.last().map_or(0, |&n| n as usize)];
-    for (id, job) in work.jobs.iter() {
-        for need in &job.needs {
-            users[next[need.index()] as usize] = id;
-            next[need.index()] += 1;
-        }
-    }
-    (users, first_user)
 }
 
 #[cfg(test)]

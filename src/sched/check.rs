@@ -39,7 +39,7 @@ impl Scheduler {
             if self.hosts.drained(host).is_some() && matches!(self.jobs.state(job), JobState::Staging(_)) {
                 return Err(format!("{job} is to be built on {host}, which takes no more jobs"));
             }
-            if !self.eligible[job].contains(&host) {
+            if !self.is_eligible(job, host) {
                 return Err(format!("{job} is on {host}, which cannot build it"));
             }
         }

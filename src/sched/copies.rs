@@ -87,7 +87,7 @@ impl Scheduler {
         let is_faster = |job: JobId, here: HostId| {
             let pace = self.paces.of_job(job);
             let faster = |h: &&HostId| pace[**h] < pace[here];
-            free.iter().filter(faster).any(|h| self.eligible[job].contains(h))
+            free.iter().filter(faster).any(|h| self.is_eligible(job, *h))
         };
         let is_late = |&(host, _, job): &(HostId, _, JobId)| {
             matches!(self.jobs.state(job), JobState::Running(_))

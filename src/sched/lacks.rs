@@ -5,7 +5,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Id, Span, Table, typed_id};
 use crate::fleet::HostId;
-use crate::graph::{JobId, PathId, Workload};
+use crate::graph::{JobId, PathId, Users, Workload};
 
 typed_id!(
     /// A job of which something is known.
@@ -36,19 +36,12 @@ pub(super) struct Lacks {
     rows: Vec<Row>,
     /// Which row each job has.
     row: Table<JobId, Option<RowId>>,
-    /// The jobs that read each path, ascending.
-    readers: Table<PathId, Vec<JobId>>,
+    readers: Users<PathId>,
 }
 
 impl Lacks {
     pub fn new(work: &Workload, hosts: usize) -> Self {
-        let mut readers = Table::filled(work.paths.len(), Vec::new());
-        for (id, job) in work.jobs.iter() {
-            for &path in &job.inputs {
-                readers[path].push(id);
-            }
-        }
-        Self { hosts, rows: Vec::new(), row: Table::filled(work.jobs.len(), None), readers }
+        Self { hosts, rows: Vec::new(), row: Table::filled(work.jobs.len(), None), readers: Users::of_paths(work) }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
@@ -91,7 +84,7 @@ impl Lacks {
 
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
-        let readers = &self.readers[path];
+        let readers = self.readers.of(path);
         let forget = |row: &mut Row| {
             row.transfer[host.index()] = UNKNOWN;
             row.complete = None;
@@ -107,7 +100,7 @@ impl Lacks {
 
     /// Whether a job reads a path.
     pub fn reads(&self, job: JobId, path: PathId) -> bool {
-        self.readers[path].binary_search(&job).is_ok()
+        self.readers.contains(path, job)
     }
 
     /// The link of a host is not what it was thought to be. Nothing is nothing over any link.

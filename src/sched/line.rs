@@ -47,12 +47,23 @@ impl Wait {
     }
 }
 
+/// Where a look ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With the last ready job.
+    #[default]
+    Last,
+    /// With the last one that the policy has looked at.
+    Window,
+    /// With the last slot: jobs behind that were not asked.
+    Slots,
+}
+
 /// The jobs that the last look at all that waits left waiting, in the order of their ranks, and what came since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     waits: Vec<Wait>,
-    /// The look did not come to those behind the last one.
-    goes_on: bool,
+    ended: Ended,
     /// Something happened since the look that no line tells of.
     is_void: bool,
 }
@@ -73,14 +84,14 @@ impl Line {
         self.waits.iter().filter_map(|wait| Some((wait.job, wait.best?.host)))
     }
 
-    /// The look ends, before its time if it `goes_on` behind the last one.
-    pub fn close(&mut self, goes_on: bool) {
-        self.goes_on = goes_on;
+    /// The look ends.
+    pub fn close(&mut self, ended: Ended) {
+        self.ended = ended;
     }
 
-    /// Whether all that is ready is in it.
+    /// Whether all that a look would ask are in it.
     pub fn is_complete(&self) -> bool {
-        !self.goes_on
+        self.ended != Ended::Slots
     }
 
     /// The jobs in it.
@@ -134,7 +145,7 @@ impl Scheduler {
         for &job in round.fresh.iter().filter(|&&job| self.jobs.state(job) == JobState::Ready) {
             let row = line.waits.partition_point(|wait| self.jobs.compare(wait.job, job).is_lt());
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
-            let is_behind = row == line.waits.len() && line.goes_on;
+            let is_behind = row == line.waits.len() && line.ended != Ended::Last;
             if !is_known && (!is_behind || round.free > round.new) {
                 line.waits.insert(row, Wait::new(job, self.jobs.rank(job)));
             }
@@ -235,7 +246,7 @@ impl Scheduler {
         }
         let mut offer = self.offer(at, job, host)?;
         offer.score = offer.finish + self.onward(job, host);
-        let barred = || !self.eligible[job].contains(&host) || self.is_barred(job, host, self.bars(job));
+        let barred = || !self.is_eligible(job, host) || self.is_barred(job, host, self.bars(job));
         (offer.score < limit && !barred()).then_some(offer)
     }
 }

@@ -263,22 +263,27 @@ impl Scheduler {
         scheduler.arranged()
     }
 
+    /// Works out what follows from the estimates as long as nothing has happened.
+    fn arranged(mut self) -> Self {
+        self.rank();
+        self.clusters = self.find_clusters();
+        self.planned()
+    }
+
+    /// Plans the whole run, if the policy is to follow a plan.
+    fn planned(mut self) -> Self {
+        if self.policy.choice == Choice::Planned {
+            self.plan = self.static_plan();
+        }
+        self
+    }
+
     /// Says which part of each job (0 to 1) more cores make faster, in place of what is usual for its kind.
     /// To be said before the first fact.
     #[must_use]
     pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
         self.parallel = parallel;
-        self.arranged()
-    }
-
-    /// Works out what follows from the estimates as long as nothing has happened.
-    fn arranged(mut self) -> Self {
-        self.rank();
-        self.clusters = self.find_clusters();
-        if self.policy.choice == Choice::Planned {
-            self.plan = self.static_plan();
-        }
-        self
+        self.planned()
     }
 
     /// Takes in one fact that happened at `at`, and appends to `out` what is to be done about it.
@@ -346,12 +351,15 @@ fn confined(hosts: &Table<HostId, Host>, confine: Confine) -> Option<HostId> {
     }
 }
 
-/// The hosts of each job, with each distinct list kept once.
+/// The hosts of each job, ascending, with each distinct list kept once.
 fn shared(eligible: Table<JobId, Vec<HostId>>) -> Table<JobId, Arc<[HostId]>> {
     let mut lists: BTreeMap<Vec<HostId>, Arc<[HostId]>> = BTreeMap::new();
     let mut share = |list: &Vec<HostId>| match lists.get(list) {
         Some(known) => Arc::clone(known),
-        None => Arc::clone(lists.entry(list.clone()).or_insert_with(|| list.as_slice().into())),
+        None => {
+            let ascending: BTreeSet<HostId> = list.iter().copied().collect();
+            Arc::clone(lists.entry(list.clone()).or_insert(ascending.into_iter().collect()))
+        }
     };
     eligible.rows().iter().map(&mut share).collect()
 }

@@ -99,8 +99,14 @@ impl Scheduler {
         let avoid = &self.tries[job].avoid;
         let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
         let spared = !avoid.is_empty() && self.eligible[job].iter().any(takes);
-        let only = self.only.filter(|only| takes(only) && self.eligible[job].contains(only));
+        let only = self.only.filter(|only| takes(only) && self.is_eligible(job, *only));
         Bars { only, spared }
+    }
+
+    /// Whether a host may build a job at all.
+    pub(super) fn is_eligible(&self, job: JobId, host: HostId) -> bool {
+        let hosts = &self.eligible[job];
+        hosts.len() == self.hosts.spec.len() || hosts.binary_search(&host).is_ok()
     }
 
     pub(super) fn is_barred(&self, job: JobId, host: HostId, bars: Bars) -> bool {

@@ -47,6 +47,11 @@ impl Paces {
         self.of_system(self.system[job])
     }
 
+    /// What the fastest host takes for a second of the job's work.
+    pub fn least(&self, job: JobId) -> f64 {
+        self.of_job(job).rows().iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
     /// What each host takes for a second of work for a system.
     pub fn of_system(&self, system: u16) -> &Table<HostId, f64> {
         &self.learned[usize::from(system)]

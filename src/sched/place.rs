@@ -21,7 +21,7 @@ use crate::graph::JobId;
 use crate::run::{Expectation, Order, SlotId};
 
 use super::Scheduler;
-use super::line::Wait;
+use super::line::{Ended, Wait};
 use super::offer::Offer;
 use super::policy::Choice;
 use super::state::{JobState, Seat};
@@ -122,7 +122,11 @@ impl Scheduler {
             rest = behind;
         }
         self.release();
-        self.line.close(!round.goes_on() || window.len() >= self.policy.window);
+        self.line.close(match () {
+            () if !round.goes_on() => Ended::Slots,
+            () if window.len() >= self.policy.window => Ended::Window,
+            () => Ended::Last,
+        });
         if round.free > 0 {
             self.use_idle(at, &window, &window, out);
         }

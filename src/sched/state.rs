@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::base::{Id, Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, Order, Workload};
+use crate::graph::{JobId, Order, Users, Workload};
 use crate::run::{Attempt, Failure, SlotId};
 
 /// Where a job stands.
@@ -77,7 +77,7 @@ pub(super) struct Jobs {
     state: Table<JobId, JobState>,
     /// How many of a job's needs are not done.
     open: Table<JobId, u32>,
-    dependents: Table<JobId, Vec<JobId>>,
+    dependents: Users<JobId>,
     rank: Table<JobId, Span>,
     /// Ready jobs, best first, then by id.
     ready: BTreeSet<(Priority, JobId)>,
@@ -123,16 +123,10 @@ impl Jobs {
 
     /// All jobs unneeded; `rank` orders the ready ones.
     pub fn new(work: &Workload, hosts: usize, rank: Table<JobId, Span>) -> Self {
-        let mut dependents = Table::filled(work.jobs.len(), Vec::new());
-        for (id, job) in work.jobs.iter() {
-            for &need in &job.needs {
-                dependents[need].push(id);
-            }
-        }
         Self {
             state: Table::filled(work.jobs.len(), JobState::Unneeded),
             open: work.jobs.rows().iter().map(|j| u32::try_from(j.needs.len()).unwrap_or(u32::MAX)).collect(),
-            dependents,
+            dependents: Users::of_jobs(work),
             rank,
             ready: BTreeSet::new(),
             depth: depths(work),
@@ -168,7 +162,7 @@ impl Jobs {
 
     /// The jobs that need this one.
     pub fn dependents(&self, job: JobId) -> &[JobId] {
-        &self.dependents[job]
+        self.dependents.of(job)
     }
 
     /// The jobs that hold a slot, by host and slot.
@@ -306,8 +300,8 @@ impl Jobs {
     }
 
     fn close_for_dependents(&mut self, job: JobId) {
-        for i in 0..self.dependents[job].len() {
-            let dependent = self.dependents[job][i];
+        for i in 0..self.dependents.of(job).len() {
+            let dependent = self.dependents.of(job)[i];
             self.open[dependent] -= 1;
             if self.open[dependent] == 0 && self.state[dependent] == JobState::Waiting {
                 self.set(dependent, JobState::Waiting);
@@ -316,8 +310,8 @@ impl Jobs {
     }
 
     fn open_for_dependents(&mut self, job: JobId) {
-        for i in 0..self.dependents[job].len() {
-            let dependent = self.dependents[job][i];
+        for i in 0..self.dependents.of(job).len() {
+            let dependent = self.dependents.of(job)[i];
             self.open[dependent] += 1;
             if self.state[dependent] == JobState::Ready {
                 self.set(dependent, JobState::Waiting);

@@ -77,7 +77,7 @@ impl Scheduler {
             if fresh.is_empty() {
                 continue;
             }
-            let best = best.get_or_insert_with(|| self.finishes(&fresh));
+            let best = best.get_or_insert_with(|| self.finishes(at, &fresh, margin));
             if let Some((row, offer)) = self.least_loss(at, host, best, margin) {
                 let (job, _) = best.swap_remove(row);
                 self.idle_since[host] = None;
@@ -93,12 +93,17 @@ impl Scheduler {
 
     /// When each job would be done where that is soonest, as found in this round: since then it has been
     /// charged to a host itself, and would find it busier than it is. Without those that wait for the one
-    /// host that the policy keeps to: others are meant to be idle then.
-    fn finishes(&self, window: &[JobId]) -> Vec<(JobId, Time)> {
-        let kept = |job: JobId| {
-            self.only.is_some_and(|only| self.hosts.is_up(only) && self.eligible[job].contains(&only))
+    /// host that the policy keeps to: others are meant to be idle then. Without those, too, that would lose too
+    /// much wherever they went now.
+    fn finishes(&self, at: Time, window: &[JobId], margin: f64) -> Vec<(JobId, Time)> {
+        let kept =
+            |job: JobId| self.only.is_some_and(|only| self.hosts.is_up(only) && self.is_eligible(job, only));
+        let may_go = |&job: &JobId| {
+            let least = self.estimates[job].median.scale(self.paces.least(job) * (1.0 - margin));
+            at + least <= self.due[job] || self.parallel[job] > 0.0
         };
-        window.iter().filter(|&&job| !kept(job)).map(|&job| (job, self.due[job])).collect()
+        let asked = window.iter().copied().filter(|job| !kept(*job) && may_go(job));
+        asked.map(|job| (job, self.due[job])).collect()
     }
 
     /// The job that would lose least by going to `host` now, by its row.
@@ -111,7 +116,7 @@ impl Scheduler {
     ) -> Option<(usize, Offer)> {
         let mut least: Option<(Span, usize, Offer)> = None;
         for (row, &(job, elsewhere)) in best.iter().enumerate() {
-            if !self.eligible[job].contains(&host) || self.is_held_back(job) {
+            if !self.is_eligible(job, host) || self.is_held_back(job) {
                 continue;
             }
             self.find_complete(job);

@@ -52,7 +52,7 @@ impl Scheduler {
             let ready = |member: &JobId| self.jobs.state(*member) == JobState::Ready;
             let Some(next) = self.members(cluster).iter().copied().find(ready) else { continue };
             let barred = self.tries[next].avoid.contains(&host) || self.is_held_back(next);
-            if barred || !self.eligible[next].contains(&host) {
+            if barred || !self.is_eligible(next, host) {
                 continue;
             }
             let (transfer, cores) = (self.transfer(host, next), self.cores_for(next, host));

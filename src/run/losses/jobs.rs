@@ -5,6 +5,7 @@
 //! not followed, so after a loss a job may be thought to be needed that is not.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::event::Made;
@@ -12,7 +13,7 @@ use super::super::order::{Source, TransferId};
 use crate::base::{Span, Table};
 use crate::cost::Cost;
 use crate::fleet::HostId;
-use crate::graph::{JobId, Origin, PathId, Workload, needed_jobs, upward_ranks};
+use crate::graph::{JobId, Origin, PathId, Users, Workload, needed_jobs, upward_ranks};
 
 /// What the run waits for: the state of the job with the longest way before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ struct Status {
     struck: bool,
     /// Whether it is counted as ready.
     ready: bool,
-    /// Where inputs of it are going, and in how many transfers.
+    /// Where inputs of it are going while it is ready, and in how many transfers.
     inbound: BTreeMap<HostId, u32>,
 }
 
@@ -59,8 +60,10 @@ pub(super) struct Jobs {
     /// Sets of hosts that may build the same jobs, smallest first.
     classes: Vec<Vec<HostId>>,
     status: Table<JobId, Status>,
-    users: Table<JobId, Vec<JobId>>,
-    readers: Table<PathId, Vec<JobId>>,
+    users: Users<JobId>,
+    readers: Users<PathId>,
+    /// Where paths are going, and in how many transfers.
+    coming: BTreeMap<(PathId, HostId), u32>,
     /// Ready jobs by class, those that nothing is on its way for.
     loose: Vec<u32>,
     /// Ready jobs by class, for which something is on its way to the host.
@@ -92,18 +95,13 @@ impl Jobs {
             let row = classes.binary_search_by(|class| (class.len(), class).cmp(&(own.len(), &own)));
             Status { class: row.unwrap_or_default(), ..Status::default() }
         };
-        let mut users = Table::filled(work.jobs.len(), Vec::new());
-        let mut readers = Table::filled(work.paths.len(), Vec::new());
-        for (id, job) in work.jobs.iter() {
-            job.needs.iter().for_each(|&need| users[need].push(id));
-            job.inputs.iter().for_each(|&path| readers[path].push(id));
-        }
         let medians = estimates.rows().iter().map(|cost| cost.median).collect();
         let mut jobs = Jobs {
             rank: upward_ranks(work, &medians),
             status: work.jobs.ids().map(class_of).collect(),
-            users,
-            readers,
+            users: Users::of_jobs(work),
+            readers: Users::of_paths(work),
+            coming: BTreeMap::new(),
             loose: vec![0; classes.len()],
             arriving: Table::filled(hosts, vec![0; classes.len()]),
             ahead: BTreeSet::new(),
@@ -219,21 +217,35 @@ impl Jobs {
     }
 
     fn inbound(&mut self, path: PathId, to: HostId, more: bool) {
-        for i in 0..self.readers[path].len() {
-            let job = self.readers[path][i];
-            // Nobody asks what comes for a job that is done.
-            if self.status[job].done {
+        change(&mut self.coming, (path, to), more);
+        for i in 0..self.readers.of(path).len() {
+            let job = self.readers.of(path)[i];
+            // Nobody asks what comes for the others.
+            if !self.status[job].ready {
                 continue;
             }
-            self.count(job, false);
-            let inbound = &mut self.status[job].inbound;
-            let n = inbound.entry(to).or_default();
-            *n = if more { *n + 1 } else { n.saturating_sub(1) };
-            if *n == 0 {
-                inbound.remove(&to);
-            }
-            self.count(job, true);
+            let Status { class, ref mut inbound, .. } = self.status[job];
+            let (was_loose, was_coming) = (inbound.is_empty(), inbound.contains_key(&to));
+            change(inbound, to, more);
+            let (is_loose, is_coming) = (inbound.is_empty(), inbound.contains_key(&to));
+            self.loose[class] = self.loose[class] + u32::from(is_loose) - u32::from(was_loose);
+            let arriving = &mut self.arriving[to][class];
+            *arriving = *arriving + u32::from(is_coming) - u32::from(was_coming);
         }
+    }
+
+    /// Where inputs of a job are going, and in how many transfers.
+    fn inbound_of(&self, job: JobId) -> BTreeMap<HostId, u32> {
+        let mut inbound = BTreeMap::new();
+        if self.coming.is_empty() {
+            return inbound;
+        }
+        for &path in &self.work.jobs[job].inputs {
+            for (&(_, to), n) in self.coming.range((path, HostId(0))..=(path, HostId(u32::MAX))) {
+                *inbound.entry(to).or_default() += n;
+            }
+        }
+        inbound
     }
 
     fn hold(&mut self, host: HostId, path: PathId) {
@@ -267,8 +279,8 @@ impl Jobs {
         made.iter().for_each(|made| self.hold(host, made.path));
         self.status[job].struck = false;
         if !std::mem::replace(&mut self.status[job].done, true) {
-            for i in 0..self.users[job].len() {
-                let user = self.users[job][i];
+            for i in 0..self.users.of(job).len() {
+                let user = self.users.of(job)[i];
                 self.status[user].open = self.status[user].open.saturating_sub(1);
                 self.refresh(user);
             }
@@ -292,7 +304,6 @@ impl Jobs {
             let status = &mut self.status[job];
             if status.done && !done[job] {
                 status.struck = true;
-                status.inbound.clear();
             }
             (status.done, status.needed) = (done[job], needed[job]);
             status.open = self.work.jobs[job].needs.iter().filter(|&&need| !done[need]).count();
@@ -304,9 +315,12 @@ impl Jobs {
     fn refresh(&mut self, job: JobId) {
         let Status { open, needed, done, failed, begun, .. } = self.status[job];
         let ready = needed && open == 0 && !done && !failed && begun == 0;
-        self.count(job, false);
-        self.status[job].ready = ready;
-        self.count(job, true);
+        if ready != self.status[job].ready {
+            self.count(job, false);
+            self.status[job].inbound = if ready { self.inbound_of(job) } else { BTreeMap::new() };
+            self.status[job].ready = ready;
+            self.count(job, true);
+        }
         let key = (Reverse(self.rank[job]), job);
         if ready || begun > 0 {
             self.ahead.insert(key);
@@ -328,5 +342,20 @@ impl Jobs {
         for &host in inbound.keys() {
             change(&mut self.arriving[host][class]);
         }
+    }
+}
+
+/// Counts one more or one less; what is not there counts as none.
+fn change<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, more: bool) {
+    match counts.entry(key) {
+        Entry::Vacant(none) if more => {
+            none.insert(1);
+        }
+        Entry::Vacant(_) => {}
+        Entry::Occupied(mut some) if more => *some.get_mut() += 1,
+        Entry::Occupied(some) if *some.get() == 1 => {
+            some.remove();
+        }
+        Entry::Occupied(mut some) => *some.get_mut() -= 1,
     }
 }
