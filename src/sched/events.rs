@@ -200,6 +200,7 @@ impl Scheduler {
 
     /// Notes why a job has to be tried again, and prefers others for it from now on if a host is to blame.
     fn blame(&mut self, job: JobId, host: Option<HostId>, cause: &str) -> &mut Tries {
+        self.any_avoided |= host.is_some();
         let tries = &mut self.tries[job];
         cause.clone_into(&mut tries.last_cause);
         tries.avoid.extend(host.filter(|host| !tries.avoid.contains(host)));

@@ -1,4 +1,4 @@
-//! Which hosts have which paths, as a matrix of bits: a row per path, so that one look tells all hosts
+//! Which hosts have which paths, or are to get them, as a matrix of bits: a row per path, so that one look tells all hosts
 //! that have a path, and a few looks those that have all of several.
 
 use fixedbitset::FixedBitSet;
@@ -45,8 +45,12 @@ impl Holders {
         new
     }
 
-    pub fn remove(&mut self, path: PathId, host: HostId) {
-        *self.block(path, host) &= !(1 << (host.index() % BITS));
+    /// Takes a host out; false if it was not there.
+    pub fn remove(&mut self, path: PathId, host: HostId) -> bool {
+        let (block, bit) = (self.block(path, host), 1 << (host.index() % BITS));
+        let was = *block & bit != 0;
+        *block &= !bit;
+        was
     }
 
     /// The hosts that have a path, ascending.
@@ -67,7 +71,14 @@ impl Holders {
         all.insert_range(..);
         for &path in paths {
             let row = self.row(path);
-            all.as_mut_slice().iter_mut().zip(row).for_each(|(block, has)| *block &= has);
+            let mut left = 0;
+            for (block, has) in all.as_mut_slice().iter_mut().zip(row) {
+                *block &= has;
+                left |= *block;
+            }
+            if left == 0 {
+                break;
+            }
         }
         all
     }
@@ -94,8 +105,8 @@ mod tests {
                     let new = holders.insert(PathId(path), HostId(host));
                     prop_assert_eq!(new, sets[path as usize].insert(HostId(host)));
                 } else {
-                    holders.remove(PathId(path), HostId(host));
-                    sets[path as usize].remove(&HostId(host));
+                    let was = holders.remove(PathId(path), HostId(host));
+                    prop_assert_eq!(was, sets[path as usize].remove(&HostId(host)));
                 }
             }
             for (path, set) in (0..).map(PathId).zip(&sets) {

@@ -34,6 +34,8 @@ pub(super) struct Lacks {
     hosts: usize,
     /// What is known, of as few jobs as are looked at.
     rows: Vec<Row>,
+    /// Rows of others, for their room.
+    spare: Vec<Box<[Span]>>,
     /// Which row each job has.
     row: Table<JobId, Option<RowId>>,
     readers: Users<PathId>,
@@ -41,7 +43,13 @@ pub(super) struct Lacks {
 
 impl Lacks {
     pub fn new(work: &Workload, hosts: usize) -> Self {
-        Self { hosts, rows: Vec::new(), row: Table::filled(work.jobs.len(), None), readers: Users::of_paths(work) }
+        Self {
+            hosts,
+            rows: Vec::new(),
+            spare: Vec::new(),
+            row: Table::filled(work.jobs.len(), None),
+            readers: Users::of_paths(work),
+        }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
@@ -62,7 +70,9 @@ impl Lacks {
 
     fn row_mut(&mut self, job: JobId) -> &mut Row {
         let row = *self.row[job].get_or_insert_with(|| {
-            self.rows.push(Row { job, transfer: vec![UNKNOWN; self.hosts].into(), complete: None });
+            let mut transfer = self.spare.pop().unwrap_or_else(|| vec![UNKNOWN; self.hosts].into());
+            transfer.fill(UNKNOWN);
+            self.rows.push(Row { job, transfer, complete: None });
             RowId::from_index(self.rows.len() - 1)
         });
         &mut self.rows[row.index()]
@@ -112,7 +122,7 @@ impl Lacks {
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
         let Some(row) = self.row[job].take() else { return };
-        self.rows.swap_remove(row.index());
+        self.spare.push(self.rows.swap_remove(row.index()).transfer);
         if let Some(moved) = self.rows.get(row.index()) {
             self.row[moved.job] = Some(row);
         }

@@ -103,6 +103,8 @@ pub struct Scheduler {
     /// The one host to use for what it can build, as long as it is there.
     only: Option<HostId>,
     tries: Table<JobId, Tries>,
+    /// Whether any job avoids a host.
+    any_avoided: bool,
     /// Per job: the host to which inputs were sent ahead for it.
     sent_ahead: Table<JobId, Option<HostId>>,
     /// Per bound job: why it is where it is, the cores it was given, and when it should be over.
@@ -233,6 +235,7 @@ impl Scheduler {
             next_look: Time::ZERO,
             sent_ahead: Table::filled(jobs, None),
             tries: Table::filled(jobs, Tries::default()),
+            any_avoided: false,
             home_failures: vec![0; work.paths.len()],
             home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),

@@ -96,6 +96,9 @@ impl Scheduler {
     }
 
     pub(super) fn bars(&self, job: JobId) -> Bars {
+        if self.only.is_none() && !self.any_avoided {
+            return Bars { only: None, spared: false };
+        }
         let avoid = &self.tries[job].avoid;
         let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
         let spared = !avoid.is_empty() && self.eligible[job].iter().any(takes);

@@ -25,7 +25,7 @@ impl Scheduler {
                 continue;
             }
             let (lacks, jobs) = (&self.lacks, &self.jobs);
-            let reads = |job: JobId| lacks.reads(job, path) && jobs.is_staging(job);
+            let reads = |job: JobId| jobs.is_staging(job) && lacks.reads(job, path);
             if host == HostId::HOME && self.stores.is_substitutable(path) {
                 // It may have come here on its way to a host that must not fetch it itself.
                 self.stirred.extend(jobs.seated().filter(|&(.., job)| reads(job)));

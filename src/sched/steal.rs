@@ -50,13 +50,7 @@ impl Scheduler {
     /// A host with nothing to do while jobs are ready is so by choice: they wait for a better one. When
     /// it has waited long enough, it gets the job that loses least, as long as that loses less than a part
     /// of the job's own work. Of the ready jobs of `window`, those that are not `fresh` were asked before.
-    pub(super) fn guard_idle(
-        &mut self,
-        at: Time,
-        window: &[JobId],
-        fresh: &[JobId],
-        out: &mut Vec<Order>,
-    ) {
+    pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
         let Some(margin) = self.policy.idle_margin else { return };
         let waits = |&job: &JobId| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job);
         let window: Vec<JobId> = window.iter().copied().filter(waits).collect();

@@ -9,7 +9,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
-use crate::graph::{Origin, PathId, Workload};
+use crate::graph::{Origin, PathId, PathSpec, Workload};
 use crate::run::{Made, Source, TransferId};
 
 use super::holders::Holders;
@@ -28,17 +28,15 @@ pub(super) struct Stores {
     holders: Holders,
     /// Where a path came, went or was sent since [`Stores::take_touched`].
     touched: Vec<(HostId, PathId)>,
-    /// Per host the paths on their way to it.
-    arriving: Table<HostId, BTreeMap<PathId, TransferId>>,
+    /// Which paths are on their way to which hosts, and how many to each.
+    arriving: Holders,
+    coming: Table<HostId, u32>,
     reachable: Table<HostId, bool>,
     transfers: BTreeMap<TransferId, Transfer>,
     next_transfer: u32,
-    size: Table<PathId, u64>,
-    refs: Table<PathId, Vec<PathId>>,
-    wanted: Table<PathId, bool>,
+    paths: Table<PathId, Row>,
     /// What is wanted at home and not there.
     unmet: BTreeSet<PathId>,
-    substitutable: Table<PathId, bool>,
     /// The paths that [`Stores::transfer_time`] has met, by its last call that did, and room for a list of them.
     met: Table<PathId, u64>,
     calls: u64,
@@ -46,35 +44,49 @@ pub(super) struct Stores {
     /// Per host what a transfer would take from it, and which hosts those are.
     from: Table<HostId, u64>,
     sources: Vec<HostId>,
-    /// Per path the best host to get it from, with the number of changes to links and hosts until then.
-    nearest: Table<PathId, Option<(u32, Option<HostId>)>>,
+    /// The number of changes to links and hosts.
     changes: u32,
+}
+
+/// One path. What is asked of it together lies side by side.
+#[derive(Clone, Debug)]
+struct Row {
+    size: u64,
+    refs: Vec<PathId>,
+    /// The best host to get it from, with the number of changes to links and hosts until then.
+    nearest: Option<(u32, Option<HostId>)>,
+    substitutable: bool,
+    wanted: bool,
 }
 
 impl Stores {
     /// What is known when the run begins: this machine holds what it holds.
     pub fn new(work: &Workload, hosts: usize) -> Self {
+        let row = |path: &PathSpec| Row {
+            size: path.size,
+            refs: path.refs.clone(),
+            nearest: None,
+            substitutable: path.origin == Origin::Substituter,
+            wanted: false,
+        };
         let mut stores = Self {
             holders: Holders::new(work.paths.len(), hosts),
             touched: Vec::new(),
-            arriving: Table::filled(hosts, BTreeMap::new()),
+            arriving: Holders::new(work.paths.len(), hosts),
+            coming: Table::filled(hosts, 0),
             reachable: Table::filled(hosts, false),
             transfers: BTreeMap::new(),
             next_transfer: 0,
-            size: work.paths.rows().iter().map(|p| p.size).collect(),
-            refs: work.paths.rows().iter().map(|p| p.refs.clone()).collect(),
-            wanted: Table::filled(work.paths.len(), false),
+            paths: work.paths.rows().iter().map(row).collect(),
             unmet: work.wanted.iter().copied().collect(),
-            substitutable: work.paths.rows().iter().map(|p| p.origin == Origin::Substituter).collect(),
             met: Table::filled(work.paths.len(), 0),
             calls: 0,
             lacking: Vec::new(),
             from: Table::filled(hosts, 0),
             sources: Vec::new(),
-            nearest: Table::filled(work.paths.len(), None),
             changes: 0,
         };
-        work.wanted.iter().for_each(|&path| stores.wanted[path] = true);
+        work.wanted.iter().for_each(|&path| stores.paths[path].wanted = true);
         stores.reachable[HostId::HOME] = true;
         for (path, spec) in work.paths.iter() {
             if spec.origin == Origin::Home {
@@ -97,12 +109,12 @@ impl Stores {
         let mut stack = vec![path];
         while let Some(p) = stack.pop() {
             if self.holders.insert(p, host) {
-                self.nearest[p] = None;
+                self.paths[p].nearest = None;
                 self.touched.push((host, p));
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
-                stack.extend_from_slice(&self.refs[p]);
+                stack.extend_from_slice(&self.paths[p].refs);
             }
         }
     }
@@ -129,7 +141,7 @@ impl Stores {
     /// this machine only what is added counts, because transfers go on while it is asked.
     pub fn told(&mut self, host: HostId, paths: impl Iterator<Item = PathId>) {
         if host != HostId::HOME {
-            for path in self.size.ids() {
+            for path in self.paths.ids() {
                 self.forget(host, path);
             }
         }
@@ -140,9 +152,9 @@ impl Stores {
     pub fn forget(&mut self, host: HostId, path: PathId) {
         if self.holds(host, path) {
             self.holders.remove(path, host);
-            self.nearest[path] = None;
+            self.paths[path].nearest = None;
             self.touched.push((host, path));
-            if host == HostId::HOME && self.wanted[path] {
+            if host == HostId::HOME && self.paths[path].wanted {
                 self.unmet.insert(path);
             }
         }
@@ -150,8 +162,8 @@ impl Stores {
 
     /// Records an output where it was built, now that its size and references are known.
     pub fn made(&mut self, host: HostId, made: &Made) {
-        self.size[made.path] = made.size;
-        self.refs[made.path].clone_from(&made.refs);
+        self.paths[made.path].size = made.size;
+        self.paths[made.path].refs.clone_from(&made.refs);
         self.hold(host, made.path);
     }
 
@@ -168,12 +180,12 @@ impl Stores {
 
     /// Whether a substituter has the path.
     pub fn is_substitutable(&self, path: PathId) -> bool {
-        self.substitutable[path]
+        self.paths[path].substitutable
     }
 
     /// Whether the path is wanted at home.
     pub fn is_wanted(&self, path: PathId) -> bool {
-        self.wanted[path]
+        self.paths[path].wanted
     }
 
     /// What is wanted at home and not there, ascending.
@@ -193,18 +205,18 @@ impl Stores {
 
     /// Whether the path can be had somewhere now.
     pub fn available(&self, path: PathId) -> bool {
-        self.substitutable[path] || self.holders.of(path).any(|h| self.reachable[h])
+        self.paths[path].substitutable || self.holders.of(path).any(|h| self.reachable[h])
     }
 
     /// Whether another host than these two has the path, or a substituter.
     pub fn is_elsewhere(&self, path: PathId, from: HostId, to: HostId) -> bool {
         let is_other = |h: HostId| h != from && h != to && self.reachable[h];
-        self.substitutable[path] || self.holders.of(path).any(is_other)
+        self.paths[path].substitutable || self.holders.of(path).any(is_other)
     }
 
     /// Whether the path is on its way to the host.
     pub fn is_arriving(&self, host: HostId, path: PathId) -> bool {
-        self.arriving[host].contains_key(&path)
+        self.arriving.contains(path, host)
     }
 
     /// How long until those of `inputs` that the host lacks would be there with their closures,
@@ -239,13 +251,14 @@ impl Stores {
         lacking: &mut Vec<PathId>,
         overhead: Span,
     ) -> Span {
-        let hurries = !self.arriving[to].is_empty();
+        let hurries = self.coming[to] > 0;
         let mut bytes_in = 0u64;
         let mut seen = 0;
         while let Some(&path) = lacking.get(seen) {
             seen += 1;
             let half = hurries && self.is_arriving(to, path);
-            let size = if half { self.size[path] / 2 } else { self.size[path] };
+            let size = self.paths[path].size;
+            let size = if half { size / 2 } else { size };
             bytes_in = bytes_in.saturating_add(size);
             if let Some(Source::Host(host)) = self.source(hosts, to, path) {
                 if self.from[host] == 0 {
@@ -253,7 +266,7 @@ impl Stores {
                 }
                 self.from[host] = self.from[host].saturating_add(size.max(1));
             }
-            for &p in &self.refs[path] {
+            for &p in &self.paths[path].refs {
                 if self.met[p] != self.calls && !self.holds(to, p) {
                     self.met[p] = self.calls;
                     lacking.push(p);
@@ -270,16 +283,16 @@ impl Stores {
     /// holders the one with the fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&mut self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
         match self.nearest(hosts, path).filter(|&h| h != to) {
-            Some(h) if h == HostId::HOME || !self.substitutable[path] => Some(Source::Host(h)),
+            Some(h) if h == HostId::HOME || !self.paths[path].substitutable => Some(Source::Host(h)),
             Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
-            _ if self.substitutable[path] => Some(Source::Substituter),
+            _ if self.paths[path].substitutable => Some(Source::Substituter),
             other => other.map(Source::Host),
         }
     }
 
     /// This machine, or the reachable holder with the fastest link, of equal ones the first.
     fn nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
-        if let Some((changes, nearest)) = self.nearest[path]
+        if let Some((changes, nearest)) = self.paths[path].nearest
             && changes == self.changes
         {
             return nearest;
@@ -295,7 +308,7 @@ impl Stores {
             }
         }
         let nearest = best.map(|(host, _)| host);
-        self.nearest[path] = Some((self.changes, nearest));
+        self.paths[path].nearest = Some((self.changes, nearest));
         nearest
     }
 
@@ -303,7 +316,7 @@ impl Stores {
     pub fn begin(&mut self, from: Source, to: HostId, paths: Vec<PathId>) -> TransferId {
         let id = TransferId(self.next_transfer);
         self.next_transfer += 1;
-        self.arriving[to].extend(paths.iter().map(|&p| (p, id)));
+        self.coming[to] += paths.iter().map(|&path| u32::from(self.arriving.insert(path, to))).sum::<u32>();
         self.touched.extend(paths.iter().map(|&p| (to, p)));
         self.transfers.insert(id, Transfer { from, to, paths });
         id
@@ -313,7 +326,7 @@ impl Stores {
     pub fn end(&mut self, id: TransferId) -> Option<Transfer> {
         let transfer = self.transfers.remove(&id)?;
         for path in &transfer.paths {
-            self.arriving[transfer.to].remove(path);
+            self.coming[transfer.to] -= u32::from(self.arriving.remove(*path, transfer.to));
             self.touched.push((transfer.to, *path));
         }
         Some(transfer)
