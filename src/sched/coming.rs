@@ -6,12 +6,13 @@
 //! are gone through in the order of rank, each as if it went where it would be done first: what HEFT does with all
 //! jobs beforehand (Topcuoglu, Hariri and Wu 2002), from where the run stands and only as far as it makes a difference.
 //!
-//! Nothing is kept free for them: a slot that is free now goes to who is ready now.
+//! Whether a slot that is free now is kept for one of them is for `keep` to say.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Scheduler;
+use super::keep::Booking;
 use super::state::JobState;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
@@ -36,6 +37,8 @@ pub(super) struct Coming {
     least: Span,
     /// Per host the bytes that it will have of what a job needs.
     held: Table<HostId, u64>,
+    /// Per host those of them that are to go there.
+    booked: Table<HostId, Vec<Booking>>,
 }
 
 impl Coming {
@@ -50,6 +53,7 @@ impl Coming {
             looked_at: 0,
             least: Span::ZERO,
             held: Table::filled(hosts, 0),
+            booked: Table::filled(hosts, Vec::new()),
         }
     }
 
@@ -58,7 +62,13 @@ impl Coming {
         self.placed.drain(..).for_each(|job| self.ends[job] = None);
         self.users.drain(..).for_each(|user| self.covered[user] = (0, Time::ZERO));
         self.open.clear();
+        self.booked.iter_mut().for_each(|(_, booked)| booked.clear());
         (self.is_begun, self.looked_at, self.least) = (false, 0, least);
+    }
+
+    /// The jobs that are to go to a host once they are ready.
+    pub fn booked(&self, host: HostId) -> &[Booking] {
+        &self.booked[host]
     }
 }
 
@@ -68,7 +78,10 @@ impl Scheduler {
         if std::mem::replace(&mut self.coming.is_begun, true) {
             return;
         }
-        let seated = self.jobs.seated().map(|(host, _, job)| (job, host, self.expected_end(at, host, job)));
+        // What needs a job ranks lower than that.
+        let least = self.coming.least;
+        let seated = self.jobs.seated().filter(|&(.., job)| self.jobs.rank(job) > least);
+        let seated = seated.map(|(host, _, job)| (job, host, self.expected_end(at, host, job)));
         let waiting = self.line.hosts().map(|(job, host)| (job, host, self.due[job]));
         for (job, host, end) in seated.chain(waiting).collect::<Vec<_>>() {
             self.note_coming(job, host, end);
@@ -78,7 +91,10 @@ impl Scheduler {
     /// Notes where a job goes or waits in this look, and when it should be over.
     pub(super) fn note_coming(&mut self, job: JobId, host: HostId, end: Time) {
         let coming = &mut self.coming;
-        if !coming.is_begun || coming.ends[job].replace((host, end)).is_some() {
+        if !coming.is_begun
+            || self.jobs.rank(job) <= coming.least
+            || coming.ends[job].replace((host, end)).is_some()
+        {
             return;
         }
         coming.placed.push(job);
@@ -112,9 +128,11 @@ impl Scheduler {
                 continue;
             }
             self.coming.looked_at += 1;
-            let Some((finish, host, idle)) = self.soonest_to_come(at, job, ready) else { continue };
+            let Some(booked) = self.soonest_to_come(at, job, ready) else { continue };
+            let Booking { host, finish, idle, is_free, .. } = booked;
+            self.coming.booked[host].push(booked);
             // A slot that would be idle for longer than the job takes will be used by another one meanwhile.
-            if !self.forecasts.is_free(host) && idle <= self.work_time(job, host, 1) {
+            if !is_free && idle <= self.work_time(job, host, 1) {
                 self.forecasts.charge(host, finish);
                 any = true;
             }
@@ -123,23 +141,32 @@ impl Scheduler {
         any
     }
 
-    /// Where a job that is ready later should be done first: when, where, and for how long the slot waits for it.
-    fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<(Time, HostId, Span)> {
+    /// Where a job that is ready later should be done first.
+    fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<Booking> {
         let bytes = self.inputs_to_come(job);
         let (held, pace) = (&self.coming.held, self.paces.of_job(job));
         let work = self.estimates[job].median.0 as f64;
-        let mut best: Option<(Time, HostId, Span)> = None;
+        let mut best: Option<Booking> = None;
         for &host in self.eligible[job].iter() {
-            let Some(available) = self.forecasts.available(host, at) else { continue };
+            let Some(available) = self.available_beside_booked(at, host) else { continue };
             let takes = Span((work * pace[host]) as u64);
             // What it cannot be done before, whatever there is to move.
-            if best.is_some_and(|(finish, ..)| finish <= available.max(ready) + takes) {
+            let soonest = available.max(ready) + takes;
+            if best.and_then(|best| best.elsewhere).is_some_and(|elsewhere| elsewhere <= soonest) {
                 continue;
             }
             let transfer = self.counted(self.hosts.spec[host].link.time(bytes - held[host]));
-            let begin = available.max(ready + transfer);
-            if best.is_none_or(|(finish, ..)| begin + takes < finish) {
-                best = Some((begin + takes, host, begin.since(available)));
+            let start = available.max(ready + transfer);
+            let finish = start + takes;
+            match &mut best {
+                Some(best) if best.finish <= finish => {
+                    best.elsewhere = best.elsewhere.into_iter().chain([finish]).min();
+                }
+                _ => {
+                    let (elsewhere, is_free) = (best.map(|best| best.finish), self.forecasts.is_free(host));
+                    let idle = start.since(available);
+                    best = Some(Booking { job, host, start, finish, idle, elsewhere, is_free });
+                }
             }
         }
         best

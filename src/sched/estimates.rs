@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Span, Table};
+use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Ranks};
 
@@ -121,9 +121,24 @@ impl Scheduler {
         if factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
             self.factors = factors.to_vec();
             self.estimates = self.live.costs();
+            self.sum_up();
             self.rank();
             self.forecasts.touch_all();
         }
+    }
+
+    /// Adds up what is left to do.
+    pub(super) fn sum_up(&mut self) {
+        let open = self.estimates.iter().filter(|(job, _)| !self.jobs.state(*job).is_over());
+        self.left = Span(open.map(|(_, cost)| cost.median.0).sum());
+    }
+
+    /// When all that is left would be done if it were all like this job, and no slot ever idle.
+    pub(super) fn soonest_end(&self, at: Time, like: JobId) -> Time {
+        let pace = self.paces.of_job(like);
+        let speed = |host: HostId| f64::from(self.hosts.spec[host].slots) / pace[host];
+        let all: f64 = self.hosts.spec.ids().filter(|&host| self.hosts.takes_jobs(host)).map(speed).sum();
+        at + if all > 0.0 { self.left.scale(1.0 / all) } else { Span::ZERO }
     }
 
     fn correct_speeds(&mut self) {

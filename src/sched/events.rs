@@ -169,6 +169,7 @@ impl Scheduler {
         if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
             self.jobs.set(job, JobState::Done);
             self.lacks.drop_job(job);
+            self.left = self.left.saturating_sub(self.estimates[job].median);
             self.hand_over(job, seat);
         } else {
             // A host that says "built" and holds nothing is not to be believed.

@@ -192,7 +192,8 @@ impl Scheduler {
                     continue;
                 }
                 let Some(offer) = self.suits(at, wait, new) else { continue };
-                if !beside_inputs || offer.expect.transfer == Span::ZERO {
+                let is_kept = self.is_kept(at, wait.job, &offer, wait.best.map(|best| best.score));
+                if !is_kept && (!beside_inputs || offer.expect.transfer == Span::ZERO) {
                     self.give(at, wait.job, offer, round, out);
                 }
             }

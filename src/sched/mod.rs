@@ -22,6 +22,7 @@ mod explain;
 mod forecast;
 mod holders;
 mod hosts;
+mod keep;
 mod lacks;
 mod line;
 mod offer;
@@ -75,6 +76,8 @@ pub struct Scheduler {
     speeds: Speeds,
     /// The estimates for one core of a host of speed 1, as corrected when that last made a difference.
     estimates: Table<JobId, Cost>,
+    /// What is left to do: the sum of the estimates of all jobs that are not over.
+    left: Span,
     /// The corrections in `estimates`.
     factors: Vec<f64>,
     /// Jobs that ended since all ranks were last worked out.
@@ -206,7 +209,6 @@ impl Scheduler {
     ) -> Self {
         let live = Live::new(classify(&work), estimates.clone());
         let (jobs, count) = (work.jobs.len(), hosts.len());
-        let paces = Paces::new(&work, &hosts);
         let scheduler = Self {
             stores: Stores::new(&work, count),
             jobs: Jobs::new(&work, count, Table::filled(jobs, Span::ZERO)),
@@ -240,17 +242,18 @@ impl Scheduler {
             home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),
             only: confined(&hosts, policy.confine),
+            paces: Paces::new(&work, &hosts),
             eligible: shared(eligible),
             hosts: Hosts::new(hosts),
             factors: live.factors().to_vec(),
             speeds: Speeds::new(count),
             parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
-            paces,
             ranks: None,
             ends_since_rank: 0,
             measured_since: 0,
             estimates,
+            left: Span::ZERO,
             phase: Phase::Gathering,
             demand_changed: true,
             home_changed: true,
@@ -301,6 +304,7 @@ impl Scheduler {
         loop {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
+                self.sum_up();
                 self.line.void();
                 self.home_changed = true;
                 self.stir_all();

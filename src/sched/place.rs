@@ -110,7 +110,7 @@ impl Scheduler {
         }
         let window = self.window(round.free, (!polled).then_some(&round.fresh));
         self.share_cores();
-        self.coming.begin(window.last().map_or(Span::ZERO, |&job| self.jobs.rank(job)));
+        self.look_ahead(at, &window);
         let mut rest = window.as_slice();
         while let Some(&first) = rest.first()
             && round.goes_on()
@@ -227,11 +227,12 @@ impl Scheduler {
                 }
                 let Some(offer) = self.best_offer(at, job) else { continue };
                 *tried = Some((offer, self.forecasts.version(offer.host)));
-                if offer.free
-                    && offer.expect.transfer == Span::ZERO
-                    && self.reserve(at, job, &offer).is_none()
-                {
-                    self.give(at, job, offer, round, out);
+                let takes = offer.free && offer.expect.transfer == Span::ZERO;
+                if takes && self.reserve(at, job, &offer).is_none() {
+                    self.expects_others(at, job, &offer);
+                    if !self.is_kept(at, job, &offer, None) {
+                        self.give(at, job, offer, round, out);
+                    }
                 }
             }
         }
@@ -254,9 +255,13 @@ impl Scheduler {
             let Some(mut offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
                 continue;
             };
-            if !offer.free && self.expects_others(at, job) {
+            if self.expects_others(at, job, &offer) && !offer.free {
                 offer = self.best_offer(at, job).unwrap_or(offer);
             }
+            let Some(offer) = self.beside_booked(at, job, offer) else {
+                self.line.push(Wait::new(job, self.jobs.rank(job)));
+                continue;
+            };
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
@@ -270,13 +275,34 @@ impl Scheduler {
         }
     }
 
-    /// Charges what is to come, if the job could begin somewhere instead of waiting. Returns whether anything is.
-    fn expects_others(&mut self, at: Time, job: JobId) -> bool {
-        let decides = self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest;
-        // With more to do than is looked at, there is always another one to take a free slot.
-        let is_scarce = self.jobs.ready_count() <= self.policy.window;
-        let may_begin = decides && is_scarce && self.has_free_host(job);
-        may_begin && self.charge_coming(at, self.jobs.rank(job))
+    /// Looks at what is to come, if the job would wait although it could begin somewhere, or take the last free slot
+    /// of a host. Returns whether anything was charged.
+    fn expects_others(&mut self, at: Time, job: JobId, offer: &Offer) -> bool {
+        let is_telling = match offer.free {
+            true => self.forecasts.of(offer.host).free.len() == 1,
+            false => self.is_scarce() && self.has_free_host(job),
+        };
+        self.looks_ahead() && is_telling && self.charge_coming(at, self.jobs.rank(job))
+    }
+
+    fn looks_ahead(&self) -> bool {
+        self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest
+    }
+
+    /// Begins to look ahead. Where more is ready than is looked at, only to what ranks higher than all of that.
+    fn look_ahead(&mut self, at: Time, window: &[JobId]) {
+        let is_scarce = self.is_scarce();
+        let least = if is_scarce { window.last() } else { window.first() };
+        let least = least.map_or(Span::ZERO, |&job| self.jobs.rank(job));
+        self.coming.begin(least);
+        if self.looks_ahead() && !is_scarce {
+            self.charge_coming(at, least);
+        }
+    }
+
+    /// Whether all that is ready is looked at. With more, there is always another one to take a free slot.
+    fn is_scarce(&self) -> bool {
+        self.jobs.ready_count() <= self.policy.window
     }
 
     /// Gives a job its best offer.

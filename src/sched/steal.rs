@@ -120,6 +120,9 @@ impl Scheduler {
                 continue;
             }
             let Some(here) = self.offer(at, job, host) else { continue };
+            if self.is_kept(at, job, &here, Some(elsewhere)) {
+                continue;
+            }
             let loss = here.finish.since(elsewhere);
             if loss <= here.expect.work.scale(margin) && least.as_ref().is_none_or(|(l, ..)| loss < *l) {
                 least = Some((loss, row, here));
