@@ -260,10 +260,14 @@ impl Read for Ssh2Stream {
         let mut since = None;
         loop {
             let result = self.channel.read(buf);
+            // That there is nothing to wait for is the end; `eof` says so only once stderr was read, too, and if
+            // both came at once nothing more will come that would end a wait.
+            let is_end = matches!(result, Ok(0));
             if let Some(count) = self.now(result)? {
                 return Ok(count);
             }
-            if self.channel.eof() {
+            if is_end || self.channel.eof() {
+                let _ = self.drain_stderr();
                 return Ok(0);
             }
             self.wait(*since.get_or_insert_with(Instant::now))?;
