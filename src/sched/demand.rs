@@ -37,6 +37,7 @@ impl Scheduler {
                 _ => {}
             }
         }
+        self.sum_up();
     }
 
     /// Walks back from what is wanted and not there to the jobs that have to make it.

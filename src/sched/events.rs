@@ -241,6 +241,7 @@ impl Scheduler {
     pub(super) fn end_badly(&mut self, job: JobId, ending: Ending, out: &mut Vec<Order>) {
         self.endings.push((job, ending));
         self.skip_dependents(job, job);
+        self.sum_up();
         if !self.policy.keep_going {
             self.stop(out);
         }

@@ -1,5 +1,5 @@
-//! Which hosts have which paths, or are to get them, as a matrix of bits: a row per path, so that one look tells all hosts
-//! that have a path, and a few looks those that have all of several.
+//! Which hosts have which paths, or are to get them, as a matrix of bits: a row per path, so that one look
+//! tells all hosts that have a path, and a few looks those that have all of several.
 
 use fixedbitset::FixedBitSet;
 

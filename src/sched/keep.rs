@@ -50,7 +50,7 @@ impl Scheduler {
 
     /// The offer, or the next best one if its slot is kept for another job; `None` if the job is to wait.
     pub(super) fn beside_booked(&mut self, at: Time, job: JobId, offer: Offer) -> Option<Offer> {
-        if !offer.free || self.coming.booked(offer.host).is_empty() {
+        if !offer.free || self.in_the_way_of(at, job, &offer).is_none() {
             return Some(offer);
         }
         let other = self.best_but(at, job, Some(offer.host));
@@ -61,13 +61,27 @@ impl Scheduler {
         Some(Offer { must_move: offer.must_move, ..other })
     }
 
-    /// Whether the slot of an offer is better kept for a job that is not ready yet: the run would be longer by what
-    /// that one loses than by what this one does. Without the slot, this one would be over `elsewhere`.
-    pub(super) fn is_kept(&self, at: Time, job: JobId, offer: &Offer, elsewhere: Option<Time>) -> bool {
-        let booked = self.coming.booked(offer.host).iter();
-        let waiting = booked.filter(|booked| self.is_worth_keeping(at, job, offer, booked));
-        let longest = waiting.max_by_key(|booked| (self.way_through(booked), booked.job));
-        let Some(booked) = longest else { return false };
+    /// Whether the slot of an offer is kept for a job that is not ready yet: the run would be longer by what that one
+    /// loses than by what this one does. Without the slot, this one would be over `elsewhere`. When the other one
+    /// should have begun, all that waits is looked at again, as it may not have come.
+    pub(super) fn is_kept(&mut self, at: Time, job: JobId, offer: &Offer, elsewhere: Option<Time>) -> bool {
+        let Some(booked) = self.in_the_way_of(at, job, offer) else { return false };
+        let is_kept = self.loses_more(at, job, offer, &booked, elsewhere);
+        if is_kept {
+            self.patience_ends = self.patience_ends.into_iter().chain([booked.start]).min();
+        }
+        is_kept
+    }
+
+    /// Whether the run would be longer if a booking was not kept than if it was.
+    fn loses_more(
+        &self,
+        at: Time,
+        job: JobId,
+        offer: &Offer,
+        booked: &Booking,
+        elsewhere: Option<Time>,
+    ) -> bool {
         let next = self.forecasts.settled(offer.host).ends.iter().copied().find(|&end| end > booked.start);
         let later = next.unwrap_or(offer.finish).min(offer.finish) + booked.finish.since(booked.start);
         let loss = later.min(booked.elsewhere.unwrap_or(later)).since(booked.finish);
@@ -77,6 +91,13 @@ impl Scheduler {
         let own_start = Time(offer.finish.0.saturating_sub(offer.expect.work.0));
         // Where there is so much to do that the run takes longer anyway, no slot should be idle.
         way > own_start + self.jobs.rank(job) + own_loss && way > self.soonest_end(at, booked.job)
+    }
+
+    /// Of the bookings that a job would come in the way of, the one with the longest way behind it.
+    fn in_the_way_of(&self, at: Time, job: JobId, offer: &Offer) -> Option<Booking> {
+        let booked = self.coming.booked(offer.host).iter();
+        let waiting = booked.filter(|booked| self.is_worth_keeping(at, job, offer, booked));
+        waiting.max_by_key(|booked| (self.way_through(booked), booked.job)).copied()
     }
 
     /// When the run ends at the soonest by what rests on a job that has a booking.

@@ -192,8 +192,7 @@ impl Scheduler {
                     continue;
                 }
                 let Some(offer) = self.suits(at, wait, new) else { continue };
-                let is_kept = self.is_kept(at, wait.job, &offer, wait.best.map(|best| best.score));
-                if !is_kept && (!beside_inputs || offer.expect.transfer == Span::ZERO) {
+                if !beside_inputs || offer.expect.transfer == Span::ZERO {
                     self.give(at, wait.job, offer, round, out);
                 }
             }
@@ -215,12 +214,13 @@ impl Scheduler {
                 soonest = Some(offer);
             }
         }
-        soonest
+        soonest.filter(|offer| !self.is_kept(at, wait.job, offer, Some(best.score)))
     }
 
     /// The best offer for a job in line, if it can begin there now. If not, it waits for it.
     fn prefers(&mut self, at: Time, wait: &mut Wait) -> Option<Offer> {
         let offer = self.best_offer(at, wait.job)?;
+        let offer = self.beside_booked(at, wait.job, offer)?;
         if let Some(end) = self.reserve(at, wait.job, &offer) {
             self.due[wait.job] = end;
             return None;

@@ -304,7 +304,6 @@ impl Scheduler {
         loop {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
-                self.sum_up();
                 self.line.void();
                 self.home_changed = true;
                 self.stir_all();
