@@ -2,31 +2,38 @@
 
 use std::time::Instant;
 
+use drvdispatch::base::{Table, Time};
 use drvdispatch::cost;
-use drvdispatch::graph::{Graph, Workload, critical_path};
+use drvdispatch::graph::{Graph, Workload, critical_path, makespan_bound};
 use drvdispatch::nix::parse_show;
 use drvdispatch::sched::Policy;
 
 use crate::common::run::{Count, Setting};
 use crate::common::{clusters, graphs};
 
+/// For graphs of all sizes.
 const HOSTS: usize = 100;
+/// For the distribution's graph.
+const FLEETS: [usize; 3] = [4, 16, 100];
 
-/// Prints a line for each size, doubling up to `most` derivations. The last column is what an event costs
-/// divided by the logarithm of the size: it should not grow.
+/// Prints a line for each size, doubling up to `most` derivations: what an event costs divided by the logarithm of
+/// the size, which should not grow, and how good the schedule was for it.
 pub fn print(most: usize) {
     // First, as the peak of memory only goes up.
     loading();
-    println!("made-up graphs on {HOSTS} hosts, sigma 0.36");
+    println!("made-up graphs, and the distribution's, sigma 0.36");
     println!(
-        "{:>8} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14}",
-        "jobs", "events", "orders", "set up s", "run s", "decisions/s", "ns/event", "ns/event/log2"
+        "{:>8} {:>5} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14} {:>7}",
+        "jobs", "hosts", "events", "orders", "set up s", "run s", "decisions/s", "ns/event", "ns/event/log2", "/ bound"
     );
     let mut sizes: Vec<usize> =
         std::iter::successors(Some(most), |&size| (size >= 2_000).then_some(size / 2)).collect();
     sizes.reverse();
     for jobs in sizes {
-        line(jobs);
+        line(&graphs::made_up(jobs, 1), HOSTS);
+    }
+    if let Ok(distribution) = graphs::distribution() {
+        FLEETS.into_iter().for_each(|hosts| line(&distribution, hosts));
     }
     if let Some(peak) = peak() {
         println!("peak memory {:.0} MB", peak as f64 / 1e6);
@@ -54,9 +61,10 @@ fn loading() {
     );
 }
 
-fn line(jobs: usize) {
-    let input = graphs::made_up(jobs, 1).seeded(1);
-    let hosts = clusters::many(HOSTS);
+fn line(source: &graphs::Source, hosts: usize) {
+    let input = source.seeded(1);
+    let jobs = input.real.jobs.len();
+    let hosts = clusters::many(hosts);
     let setting = Setting::new(&input, &hosts);
     let estimates = setting.estimates(0.36, 1);
     let began = Instant::now();
@@ -64,15 +72,20 @@ fn line(jobs: usize) {
     let set_up = began.elapsed().as_secs_f64();
     let mut count = Count::default();
     let began = Instant::now();
-    ready.watched(&mut count);
+    let end = ready.watched(&mut count);
     let took = began.elapsed().as_secs_f64();
+    let eligible = Table::filled(jobs, hosts.ids().collect());
+    let limits = cost::limits(&input.real, &hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
+    let bound = makespan_bound(&input.real, &input.truth, &limits);
     let per_event = took * 1e9 / count.events as f64;
     println!(
-        "{jobs:>8} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1}",
+        "{jobs:>8} {:>5} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1} {:>7.3}",
+        hosts.len(),
         count.events,
         count.orders,
         count.builds as f64 / took,
         per_event / (jobs as f64).log2(),
+        end.since(Time::ZERO).as_secs_f64() / bound.as_secs_f64(),
     );
 }
 
