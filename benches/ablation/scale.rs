@@ -24,7 +24,16 @@ pub fn print(most: usize) {
     println!("made-up graphs, and the distribution's, sigma 0.36");
     println!(
         "{:>8} {:>5} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14} {:>7}",
-        "jobs", "hosts", "events", "orders", "set up s", "run s", "decisions/s", "ns/event", "ns/event/log2", "/ bound"
+        "jobs",
+        "hosts",
+        "events",
+        "orders",
+        "set up s",
+        "run s",
+        "decisions/s",
+        "ns/event",
+        "ns/event/log2",
+        "/ bound"
     );
     let mut sizes: Vec<usize> =
         std::iter::successors(Some(most), |&size| (size >= 2_000).then_some(size / 2)).collect();

@@ -36,8 +36,9 @@ pub fn remaining(cost: &Cost, elapsed: Span) -> Span {
 /// two tail chances divided by each other.
 fn mills(z: f64) -> f64 {
     if z >= 2.0 {
-        // 1 / (z + 1 / (z + 2 / (z + 3 / …)))
-        return 1.0 / (1..=80).rev().fold(z, |rest, k| z + f64::from(k) / rest);
+        // 1 / (z + 1 / (z + 2 / (z + 3 / …))), of which k terms leave an error of about exp(-2z √(2k)).
+        let terms = (200.0 / (z * z)) as u32 + 8;
+        return 1.0 / (1..=terms).rev().fold(z, |rest, k| z + f64::from(k) / rest);
     }
     // √(π/2) e^(z²/2) - (z + z³/3 + z⁵/(3·5) + …)
     let mut term = z;

@@ -16,7 +16,7 @@ use super::keep::Booking;
 use super::state::JobState;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, Origin};
+use crate::graph::JobId;
 
 /// What is looked at ahead in one look at all that waits.
 #[derive(Clone, Debug)]
@@ -35,10 +35,20 @@ pub(super) struct Coming {
     looked_at: u32,
     /// What ranks no higher cannot come before any of those that are looked at.
     least: Span,
-    /// Per host the bytes that it will have of what a job needs.
-    held: Table<HostId, u64>,
+    /// Where a job may go.
+    places: Vec<Place>,
     /// Per host those of them that are to go there.
     booked: Table<HostId, Vec<Booking>>,
+}
+
+/// A host that a job may go to.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// What the job cannot be done before there, whatever there is to move.
+    soonest: Time,
+    host: HostId,
+    available: Time,
+    takes: Span,
 }
 
 impl Coming {
@@ -52,7 +62,7 @@ impl Coming {
             open: BinaryHeap::new(),
             looked_at: 0,
             least: Span::ZERO,
-            held: Table::filled(hosts, 0),
+            places: Vec::new(),
             booked: Table::filled(hosts, Vec::new()),
         }
     }
@@ -119,6 +129,7 @@ impl Scheduler {
     pub(super) fn charge_coming(&mut self, at: Time, rank: Span) -> bool {
         self.begin_coming(at);
         let mut any = false;
+        let latest = self.hosts.spec.ids().filter_map(|host| self.forecasts.available(host, at)).max();
         while let Some(&(own, Reverse(job), ready)) = self.coming.open.peek() {
             if own <= rank || self.coming.looked_at >= self.policy.look_ahead {
                 break;
@@ -128,6 +139,10 @@ impl Scheduler {
                 continue;
             }
             self.coming.looked_at += 1;
+            if let Some((host, finish)) = self.far_off(latest, job, ready) {
+                self.note_coming(job, host, finish);
+                continue;
+            }
             let Some(booked) = self.soonest_to_come(at, job, ready) else { continue };
             let Booking { host, finish, idle, is_free, .. } = booked;
             self.coming.booked[host].push(booked);
@@ -141,25 +156,44 @@ impl Scheduler {
         any
     }
 
+    /// Where and when a job should be over that is ready so much later than every host has a slot at the `latest` that
+    /// none is to wait for it.
+    fn far_off(&self, latest: Option<Time>, job: JobId, ready: Time) -> Option<(HostId, Time)> {
+        let (pace, work) = (self.paces.of_job(job), self.estimates[job].median.0 as f64);
+        let takes = |host: &HostId| Span((work * pace[*host]) as u64);
+        let hosts = || self.eligible[job].iter();
+        let longest = hosts().map(takes).max()?;
+        if ready.since(latest?) <= longest {
+            return None;
+        }
+        let (shortest, host) = hosts().map(|host| (takes(host), *host)).min()?;
+        Some((host, ready + shortest))
+    }
+
     /// Where a job that is ready later should be done first.
+    ///
+    /// What is to be moved to a host is looked up only where the job may be done first or second.
     fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<Booking> {
-        let bytes = self.inputs_to_come(job);
-        let (held, pace) = (&self.coming.held, self.paces.of_job(job));
+        let mut places = std::mem::take(&mut self.coming.places);
+        places.clear();
+        let pace = self.paces.of_job(job);
         let work = self.estimates[job].median.0 as f64;
-        let mut best: Option<Booking> = None;
         for &host in self.eligible[job].iter() {
             let Some(available) = self.available_beside_booked(at, host) else { continue };
             let takes = Span((work * pace[host]) as u64);
-            // What it cannot be done before, whatever there is to move.
-            let soonest = available.max(ready) + takes;
+            places.push(Place { soonest: available.max(ready) + takes, host, available, takes });
+        }
+        let mut best: Option<Booking> = None;
+        while let Some(row) = (0..places.len()).min_by_key(|&row| (places[row].soonest, places[row].host)) {
+            let Place { soonest, host, available, takes } = places.swap_remove(row);
             if best.and_then(|best| best.elsewhere).is_some_and(|elsewhere| elsewhere <= soonest) {
-                continue;
+                break;
             }
-            let transfer = self.counted(self.hosts.spec[host].link.time(bytes - held[host]));
+            let transfer = self.counted(self.hosts.spec[host].link.time(self.bytes_to_come(job, host)));
             let start = available.max(ready + transfer);
             let finish = start + takes;
             match &mut best {
-                Some(best) if best.finish <= finish => {
+                Some(best) if (best.finish, best.host) <= (finish, host) => {
                     best.elsewhere = best.elsewhere.into_iter().chain([finish]).min();
                 }
                 _ => {
@@ -169,26 +203,15 @@ impl Scheduler {
                 }
             }
         }
+        self.coming.places = places;
         best
     }
 
-    /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.
-    fn inputs_to_come(&mut self, job: JobId) -> u64 {
-        let Coming { ends, held, .. } = &mut self.coming;
-        held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
-        let mut all = 0;
-        for &path in &self.work.jobs[job].inputs {
-            let spec = &self.work.paths[path];
-            all += spec.size;
-            self.stores.holders(path).for_each(|host| held[host] += spec.size);
-            if let Origin::Job(maker) = spec.origin
-                && let Some((host, _)) = ends[maker]
-                && !self.stores.holds(host, path)
-            {
-                held[host] += spec.size;
-            }
-        }
-        all
+    /// The bytes that a job will read and a host does not have and will not have made.
+    fn bytes_to_come(&self, job: JobId, host: HostId) -> u64 {
+        let ends = &self.coming.ends;
+        let is_made_there = |maker: JobId| ends[maker].is_some_and(|(there, _)| there == host);
+        self.stores.lacking_bytes(host, &self.work.jobs[job].inputs, is_made_there)
     }
 
     /// Whether a host with a free slot may build a job.

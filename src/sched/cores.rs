@@ -204,15 +204,15 @@ impl Scheduler {
         for host in self.jobs.take_moved() {
             self.forecasts.touch(host);
         }
+        let mut taken: Vec<(SlotId, Time)> = Vec::new();
         for host in self.hosts.spec.ids() {
             if !(self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at)) {
                 continue;
             }
-            let taken: Vec<(SlotId, Time)> = self
-                .jobs
-                .seated_on(host)
-                .map(|(slot, job)| (slot, self.expected_end(at, host, job)))
-                .collect();
+            taken.clear();
+            taken.reserve(self.hosts.spec[host].slots as usize);
+            let seated = self.jobs.seated_on(host);
+            taken.extend(seated.map(|(slot, job)| (slot, self.expected_end(at, host, job))));
             let cores = self.cores_left(host);
             self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
             match self.hosts.open_slots(host) {

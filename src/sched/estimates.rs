@@ -158,8 +158,7 @@ impl Scheduler {
         let &[consumer] = self.jobs.dependents(job) else { return None };
         let spec = &self.work.jobs[job];
         let bytes: u64 = spec.outputs.iter().map(|&path| self.work.paths[path].size).sum();
-        let links = self.hosts.spec.rows().iter().map(|host| host.link.time(bytes));
-        let cost = links.max().unwrap_or_default();
+        let cost = self.hosts.longest_way(bytes);
         let stays = spec.fixed_output || spec.prefer_local || cost > self.estimates[job].median;
         if !stays {
             return None;

@@ -70,6 +70,8 @@ impl Scheduler {
         }
         let mut shown = Vec::new();
         for &host in self.eligible[job].clone().iter() {
+            // Also where the inputs are there long before the slot is.
+            self.transfer(host, job);
             let Some(offer) = self.offer(at, job, host) else { continue };
             let Expectation { queue, transfer, work, .. } = offer.expect;
             let (avoided, finish) = (self.tries[job].avoid.contains(&host), offer.finish.since(at));

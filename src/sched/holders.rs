@@ -37,6 +37,11 @@ impl Holders {
         self.row(path)[host.index() / BITS] >> (host.index() % BITS) & 1 == 1
     }
 
+    /// Whether all hosts have a path.
+    pub fn is_everywhere(&self, path: PathId) -> bool {
+        self.row(path).iter().map(|block| block.count_ones() as usize).sum::<usize>() == self.hosts
+    }
+
     /// Adds a host; false if it was there.
     pub fn insert(&mut self, path: PathId, host: HostId) -> bool {
         let (block, bit) = (self.block(path, host), 1 << (host.index() % BITS));
@@ -111,6 +116,7 @@ mod tests {
             }
             for (path, set) in (0..).map(PathId).zip(&sets) {
                 prop_assert_eq!(&holders.of(path).collect::<BTreeSet<_>>(), set);
+                prop_assert_eq!(holders.is_everywhere(path), set.len() == 130);
                 prop_assert!((0..130).map(HostId).all(|h| holders.contains(path, h) == set.contains(&h)));
             }
             let asked: Vec<PathId> = asked.into_iter().map(PathId).collect();

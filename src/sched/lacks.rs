@@ -14,30 +14,65 @@ typed_id!(
 
 /// Not worked out yet, or no longer true.
 const UNKNOWN: Span = Span(u64::MAX);
+/// A transfer time stands until one in so many of a job's inputs came or went.
+const STALE: u32 = 8;
 /// A path with this many times as many readers as there are jobs with rows is looked for in those.
 const POPULAR: usize = 8;
+
+/// What is known of a job's inputs on one host.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    time: Span,
+    /// How many of them came or went since.
+    touched: u32,
+}
+
+impl Transfer {
+    fn of(time: Span) -> Self {
+        Self { time, touched: 0 }
+    }
+}
 
 /// What is known of one job.
 #[derive(Clone, Debug)]
 struct Row {
     job: JobId,
+    /// How many paths it reads.
+    reads: u32,
     /// By host.
-    transfer: Box<[Span]>,
+    transfer: Box<[Transfer]>,
     /// The hosts that have all its inputs; `None` where that has to be looked up.
     complete: Option<FixedBitSet>,
+    /// What none of the transfer times exceeds, if that was worked out.
+    most: Option<Span>,
+}
+
+impl Row {
+    /// An input came, went or was sent to a host.
+    fn touch(&mut self, host: HostId) {
+        self.complete = None;
+        let transfer = &mut self.transfer[host.index()];
+        transfer.touched += 1;
+        if transfer.time == Span::ZERO || transfer.touched * STALE >= self.reads {
+            *transfer = Transfer::of(UNKNOWN);
+        }
+    }
 }
 
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
-/// destination that an input only refers to, does not count before an input itself comes or goes there.
+/// destination that an input only refers to, does not count before an input itself comes or goes there; and of many
+/// inputs, some may.
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
     hosts: usize,
     /// What is known, of as few jobs as are looked at.
     rows: Vec<Row>,
     /// Rows of others, for their room.
-    spare: Vec<Box<[Span]>>,
+    spare: Vec<Box<[Transfer]>>,
     /// Which row each job has.
     row: Table<JobId, Option<RowId>>,
+    /// Per job how many paths it reads.
+    reads: Table<JobId, u32>,
     readers: Users<PathId>,
 }
 
@@ -48,6 +83,7 @@ impl Lacks {
             rows: Vec::new(),
             spare: Vec::new(),
             row: Table::filled(work.jobs.len(), None),
+            reads: work.jobs.rows().iter().map(|job| job.inputs.len() as u32).collect(),
             readers: Users::of_paths(work),
         }
     }
@@ -60,19 +96,30 @@ impl Lacks {
     /// The transfer times of a job's inputs, as far as they are known.
     pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
         let known = self.row[job].map_or(&[][..], |row| &self.rows[row.index()].transfer);
-        move |host| known.get(host.index()).copied().filter(|&span| span != UNKNOWN)
+        move |host| known.get(host.index()).map(|transfer| transfer.time).filter(|&time| time != UNKNOWN)
     }
 
     /// Keeps a transfer time.
-    pub fn set(&mut self, host: HostId, job: JobId, span: Span) {
-        self.row_mut(job).transfer[host.index()] = span;
+    pub fn set(&mut self, host: HostId, job: JobId, time: Span) {
+        self.row_mut(job).transfer[host.index()] = Transfer::of(time);
+    }
+
+    /// What none of a job's transfer times exceeds, if that is known. Only less becomes lacking while nothing is lost.
+    pub fn most(&self, job: JobId) -> Option<Span> {
+        self.rows[self.row[job]?.index()].most
+    }
+
+    /// Keeps that.
+    pub fn set_most(&mut self, job: JobId, most: Span) {
+        self.row_mut(job).most = Some(most);
     }
 
     fn row_mut(&mut self, job: JobId) -> &mut Row {
         let row = *self.row[job].get_or_insert_with(|| {
-            let mut transfer = self.spare.pop().unwrap_or_else(|| vec![UNKNOWN; self.hosts].into());
-            transfer.fill(UNKNOWN);
-            self.rows.push(Row { job, transfer, complete: None });
+            let unknown = Transfer::of(UNKNOWN);
+            let mut transfer = self.spare.pop().unwrap_or_else(|| vec![unknown; self.hosts].into());
+            transfer.fill(unknown);
+            self.rows.push(Row { job, reads: self.reads[job], transfer, complete: None, most: None });
             RowId::from_index(self.rows.len() - 1)
         });
         &mut self.rows[row.index()]
@@ -87,7 +134,7 @@ impl Lacks {
     pub fn set_complete(&mut self, job: JobId, hosts: FixedBitSet) {
         let row = self.row_mut(job);
         for host in hosts.ones() {
-            row.transfer[host] = Span::ZERO;
+            row.transfer[host] = Transfer::of(Span::ZERO);
         }
         row.complete = Some(hosts);
     }
@@ -95,16 +142,12 @@ impl Lacks {
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
         let readers = self.readers.of(path);
-        let forget = |row: &mut Row| {
-            row.transfer[host.index()] = UNKNOWN;
-            row.complete = None;
-        };
         if readers.len() / POPULAR > self.rows.len() {
             let reads = |row: &&mut Row| readers.binary_search(&row.job).is_ok();
-            self.rows.iter_mut().filter(reads).for_each(forget);
+            self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host));
         } else {
             let rows = readers.iter().filter_map(|&job| self.row[job]);
-            rows.for_each(|row| forget(&mut self.rows[row.index()]));
+            rows.for_each(|row| self.rows[row.index()].touch(host));
         }
     }
 
@@ -116,7 +159,7 @@ impl Lacks {
     /// The link of a host is not what it was thought to be. Nothing is nothing over any link.
     pub fn forget_host(&mut self, host: HostId) {
         let times = self.rows.iter_mut().map(|row| &mut row.transfer[host.index()]);
-        times.filter(|time| **time != Span::ZERO).for_each(|time| *time = UNKNOWN);
+        times.filter(|transfer| transfer.time != Span::ZERO).for_each(|transfer| transfer.time = UNKNOWN);
     }
 
     /// A job has its place.

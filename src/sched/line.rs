@@ -32,6 +32,8 @@ struct Best {
     score: Time,
     /// How long it would keep a slot.
     keeps: Span,
+    /// What it takes at least on a host that needs a second for each second of its work.
+    work: f64,
 }
 
 impl Wait {
@@ -40,10 +42,10 @@ impl Wait {
         Self { job, rank, best: None }
     }
 
-    /// The same, now that it waits for the host of this offer.
-    pub fn with(self, offer: &Offer) -> Self {
+    /// The same, now that it waits for the host of this offer; with `least` work for any number of cores.
+    pub fn with(self, offer: &Offer, least: Span) -> Self {
         let Offer { host, score, .. } = *offer;
-        Self { best: Some(Best { host, score, keeps: offer.expect.work }), ..self }
+        Self { best: Some(Best { host, score, keeps: offer.expect.work, work: least.0 as f64 }), ..self }
     }
 }
 
@@ -185,7 +187,11 @@ impl Scheduler {
                     return;
                 }
                 let is_told = wait.best.is_some() && round.new == 0;
-                if is_told || self.jobs.state(wait.job) != JobState::Ready || self.is_held_back(wait.job) {
+                if is_told
+                    || !self.may_suit(at, wait, new)
+                    || self.jobs.state(wait.job) != JobState::Ready
+                    || self.is_held_back(wait.job)
+                {
                     continue;
                 }
                 if beside_inputs && !self.is_free_beside_inputs(wait.job) {
@@ -197,6 +203,14 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// Whether one of these hosts may suit a job in line, by what it was told when that was last asked.
+    fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
+        let Some(best) = wait.best else { return true };
+        let pace = self.paces.of_job(wait.job);
+        let is_sooner = |host: HostId| at + Span((best.work * pace[host]) as u64) < best.score;
+        new.iter().any(|&host| host == best.host || is_sooner(host))
     }
 
     /// The offer of a host with a free slot that a job in line would take.
@@ -231,9 +245,15 @@ impl Scheduler {
         if wait.best.is_none() {
             self.forecasts.charge(offer.host, offer.finish);
         }
-        *wait = wait.with(&offer);
+        *wait = wait.with(&offer, self.least_work(wait.job));
         self.due[wait.job] = offer.finish;
         None
+    }
+
+    /// What a job takes at least, by its estimate, on a host that needs a second for each second of its work.
+    pub(super) fn least_work(&self, job: JobId) -> Span {
+        let takes_any = self.parallel[job] > 0.0 || self.big[job];
+        if takes_any { Span::ZERO } else { self.estimates[job].median }
     }
 
     /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.

@@ -138,13 +138,16 @@ impl Scheduler {
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
     /// long its inputs take, as if they had next to no bytes. `None` while the host is away.
+    #[inline]
     fn soonest_by_host(&self, at: Time, job: JobId) -> impl Fn(HostId) -> Option<Time> + '_ {
         let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
         let is_spread = self.parallel[job] > 0.0;
         let work = self.estimates[job].median.0 as f64;
+        let (counts, overhead) = (self.policy.transfer_term, self.policy.transfer_overhead);
+        #[inline]
         move |host| {
             let available = self.forecasts.available(host, at)?;
-            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
+            let transfer = if counts { times(host).unwrap_or(overhead) } else { Span::ZERO };
             let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
             let work = Span((work * pace[host] * amdahl) as u64);
             Some(available.max(at + transfer) + work)
@@ -186,7 +189,7 @@ impl Scheduler {
     /// What a job would meet on a host; `None` while the host is away or kept for another job.
     pub(super) fn offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
         let available = self.forecasts.available(host, at)?;
-        let transfer = self.transfer(host, job);
+        let transfer = self.transfer_until(available.since(at), host, job);
         let cores = self.cores_for(job, host);
         let work = self.work_time(job, host, cores);
         // Inputs travel while the slot is still busy.
@@ -225,6 +228,24 @@ impl Scheduler {
                 (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
             }
         }
+    }
+
+    /// How long until a job's inputs would be on a host. Where they are there in time anyway, it is not worked out how
+    /// soon, and the longest that it may take is returned.
+    fn transfer_until(&mut self, slot: Span, host: HostId, job: JobId) -> Span {
+        if slot == Span::ZERO || self.lacks.get(host, job).is_some() {
+            return self.transfer(host, job);
+        }
+        let most = match self.lacks.most(job) {
+            Some(most) => most,
+            None => {
+                let bytes = self.stores.closure_bytes(&self.work.jobs[job].inputs);
+                let most = self.policy.transfer_overhead + self.hosts.longest_way(bytes.max(1));
+                self.lacks.set_most(job, most);
+                most
+            }
+        };
+        if most <= slot { most } else { self.transfer(host, job) }
     }
 
     /// How long until a job's inputs would be on a host.

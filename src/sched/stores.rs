@@ -9,7 +9,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
-use crate::graph::{Origin, PathId, PathSpec, Workload};
+use crate::graph::{JobId, Origin, PathId, PathSpec, Workload};
 use crate::run::{Made, Source, TransferId};
 
 use super::holders::Holders;
@@ -55,8 +55,22 @@ struct Row {
     refs: Vec<PathId>,
     /// The best host to get it from, with the number of changes to links and hosts until then.
     nearest: Option<(u32, Option<HostId>)>,
-    substitutable: bool,
+    origin: Origin,
     wanted: bool,
+}
+
+impl Row {
+    fn is_substitutable(&self) -> bool {
+        self.origin == Origin::Substituter
+    }
+
+    /// Where a host is to get the path from that has this one nearest.
+    #[inline]
+    fn source(&self, nearest: Option<HostId>, fetches: bool) -> Option<Source> {
+        let substitutes =
+            self.is_substitutable() && (fetches && nearest != Some(HostId::HOME) || nearest.is_none());
+        if substitutes { Some(Source::Substituter) } else { nearest.map(Source::Host) }
+    }
 }
 
 impl Stores {
@@ -66,7 +80,7 @@ impl Stores {
             size: path.size,
             refs: path.refs.clone(),
             nearest: None,
-            substitutable: path.origin == Origin::Substituter,
+            origin: path.origin,
             wanted: false,
         };
         let mut stores = Self {
@@ -180,7 +194,7 @@ impl Stores {
 
     /// Whether a substituter has the path.
     pub fn is_substitutable(&self, path: PathId) -> bool {
-        self.paths[path].substitutable
+        self.paths[path].is_substitutable()
     }
 
     /// Whether the path is wanted at home.
@@ -205,18 +219,46 @@ impl Stores {
 
     /// Whether the path can be had somewhere now.
     pub fn available(&self, path: PathId) -> bool {
-        self.paths[path].substitutable || self.holders.of(path).any(|h| self.reachable[h])
+        self.is_substitutable(path) || self.holders.of(path).any(|h| self.reachable[h])
     }
 
     /// Whether another host than these two has the path, or a substituter.
     pub fn is_elsewhere(&self, path: PathId, from: HostId, to: HostId) -> bool {
         let is_other = |h: HostId| h != from && h != to && self.reachable[h];
-        self.paths[path].substitutable || self.holders.of(path).any(is_other)
+        self.is_substitutable(path) || self.holders.of(path).any(is_other)
     }
 
     /// Whether the path is on its way to the host.
     pub fn is_arriving(&self, host: HostId, path: PathId) -> bool {
         self.arriving.contains(path, host)
+    }
+
+    /// The bytes of those of `paths` that a host lacks and none of those makes that are made `there`.
+    pub fn lacking_bytes(&self, host: HostId, paths: &[PathId], there: impl Fn(JobId) -> bool) -> u64 {
+        let is_lacking = |path: &&PathId| {
+            let comes = matches!(self.paths[**path].origin, Origin::Job(maker) if there(maker));
+            !self.holds(host, **path) && !comes
+        };
+        paths.iter().filter(is_lacking).map(|&path| self.paths[path].size).sum()
+    }
+
+    /// The bytes of `inputs` with their closures, without those that all hosts have.
+    pub fn closure_bytes(&mut self, inputs: &[PathId]) -> u64 {
+        let mut open = std::mem::take(&mut self.lacking);
+        open.clear();
+        self.calls += 1;
+        let mut bytes = 0u64;
+        let (met, holders, call) = (&mut self.met, &self.holders, self.calls);
+        let mut is_new =
+            |path: &PathId| std::mem::replace(&mut met[*path], call) != call && !holders.is_everywhere(*path);
+        open.extend(inputs.iter().copied().filter(&mut is_new));
+        while let Some(path) = open.pop() {
+            let row = &self.paths[path];
+            bytes = bytes.saturating_add(row.size);
+            open.extend(row.refs.iter().copied().filter(&mut is_new));
+        }
+        self.lacking = open;
+        bytes
     }
 
     /// How long until those of `inputs` that the host lacks would be there with their closures,
@@ -252,26 +294,28 @@ impl Stores {
         overhead: Span,
     ) -> Span {
         let hurries = self.coming[to] > 0;
+        let fetches = fetches(hosts, to);
+        let call = self.calls;
         let mut bytes_in = 0u64;
         let mut seen = 0;
         while let Some(&path) = lacking.get(seen) {
             seen += 1;
-            let half = hurries && self.is_arriving(to, path);
-            let size = self.paths[path].size;
-            let size = if half { size / 2 } else { size };
+            let nearest = self.nearest(hosts, path);
+            let row = &self.paths[path];
+            let size = if hurries && self.arriving.contains(path, to) { row.size / 2 } else { row.size };
             bytes_in = bytes_in.saturating_add(size);
-            if let Some(Source::Host(host)) = self.source(hosts, to, path) {
-                if self.from[host] == 0 {
+            if let Some(Source::Host(host)) = row.source(nearest, fetches) {
+                let from = &mut self.from[host];
+                if *from == 0 {
                     self.sources.push(host);
                 }
-                self.from[host] = self.from[host].saturating_add(size.max(1));
+                *from = from.saturating_add(size.max(1));
             }
-            for &p in &self.paths[path].refs {
-                if self.met[p] != self.calls && !self.holds(to, p) {
-                    self.met[p] = self.calls;
-                    lacking.push(p);
-                }
-            }
+            let (met, holders) = (&mut self.met, &self.holders);
+            let is_new = |path: &PathId| {
+                std::mem::replace(&mut met[*path], call) != call && !holders.contains(*path, to)
+            };
+            lacking.extend(row.refs.iter().copied().filter(is_new));
         }
         // Bytes from another builder pass through here without a stop: the slower of its links counts.
         let taken = self.sources.drain(..).map(|host| (host, std::mem::take(&mut self.from[host])));
@@ -282,21 +326,20 @@ impl Stores {
     /// The cheapest place to get a path to `to` from, which lacks it: this machine, then of the reachable
     /// holders the one with the fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&mut self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
-        match self.nearest(hosts, path).filter(|&h| h != to) {
-            Some(h) if h == HostId::HOME || !self.paths[path].substitutable => Some(Source::Host(h)),
-            Some(h) if !hosts[to].substitutes && to != HostId::HOME => Some(Source::Host(h)),
-            _ if self.paths[path].substitutable => Some(Source::Substituter),
-            other => other.map(Source::Host),
-        }
+        let nearest = self.nearest(hosts, path).filter(|&host| host != to);
+        self.paths[path].source(nearest, fetches(hosts, to))
     }
 
     /// This machine, or the reachable holder with the fastest link, of equal ones the first.
+    #[inline]
     fn nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
-        if let Some((changes, nearest)) = self.paths[path].nearest
-            && changes == self.changes
-        {
-            return nearest;
+        match self.paths[path].nearest {
+            Some((changes, nearest)) if changes == self.changes => nearest,
+            _ => self.find_nearest(hosts, path),
         }
+    }
+
+    fn find_nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
         let mut best: Option<(HostId, LinkSpeed)> = None;
         for host in self.holders.of(path).filter(|&host| self.reachable[host]) {
             let link = hosts[host].link;
@@ -348,6 +391,11 @@ impl Stores {
             self.end(id);
         }
     }
+}
+
+/// Whether a host fetches from substituters itself.
+fn fetches(hosts: &Table<HostId, Host>, host: HostId) -> bool {
+    hosts[host].substitutes || host == HostId::HOME
 }
 
 /// Whether a link is faster than another one. One that costs nothing has bandwidth 0.

@@ -105,8 +105,10 @@ proptest! {
                 lacks.touch(host, path);
             }
             for (job, spec) in work.jobs.iter() {
+                let most = OVERHEAD + self::host().link.time(stores.closure_bytes(&spec.inputs).max(1));
                 for host in hosts.ids() {
                     let now = stores.transfer_time(&hosts, host, &spec.inputs, OVERHEAD);
+                    prop_assert!(now <= most, "{} to {} after {:?}", job, host, &change);
                     let kept = lacks.get(host, job);
                     prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
                     lacks.set(host, job, now);
@@ -132,6 +134,26 @@ fn a_change_at_one_host_leaves_the_others_alone() {
     assert_eq!(lacks.get(one, job), Some(Span::from_secs(1)), "it does not read that path");
     lacks.touch(one, PathId(0));
     assert_eq!((lacks.get(one, job), lacks.get(other, job)), (None, Some(Span::from_secs(2))));
+}
+
+#[test]
+fn of_many_inputs_one_more_makes_no_difference_yet() {
+    let few = work();
+    let all = Job { inputs: (0..PATHS).chain(100..116).map(PathId).collect(), ..Job::default() };
+    let paths = (0..116).map(|_| few.paths[PathId(0)].clone()).collect();
+    let work = Workload { jobs: [all].into_iter().collect(), paths, wanted: vec![] };
+    let (host, job) = (HostId(1), JobId(0));
+    let mut lacks = Lacks::new(&work, HOSTS as usize);
+    lacks.set(host, job, Span::from_secs(1));
+    let known = |lacks: &mut Lacks, path| {
+        lacks.touch(host, PathId(path));
+        lacks.get(host, job)
+    };
+    let first = [0, 1].map(|path| known(&mut lacks, path));
+    assert_eq!(first, [Some(Span::from_secs(1)); 2], "two of 24 inputs");
+    assert_eq!(known(&mut lacks, 2), None, "an eighth of them");
+    lacks.set(host, job, Span::ZERO);
+    assert_eq!(known(&mut lacks, 3), None, "whether it lacks nothing is always known");
 }
 
 #[test]
