@@ -73,7 +73,8 @@ fn simulate_12083_on_16_hosts(bencher: Bencher) {
         |mut ready| {
             let mut count = Count::default();
             ready.watched(&mut count);
-            count.builds
+            // Given back, so that taking it apart does not count.
+            (count.builds, ready)
         },
     );
 }

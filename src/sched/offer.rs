@@ -144,7 +144,7 @@ impl Scheduler {
         let is_spread = self.parallel[job] > 0.0;
         let work = self.estimates[job].median.0 as f64;
         let (counts, overhead) = (self.policy.transfer_term, self.policy.transfer_overhead);
-        #[inline]
+        #[inline(always)]
         move |host| {
             let available = self.forecasts.available(host, at)?;
             let transfer = if counts { times(host).unwrap_or(overhead) } else { Span::ZERO };

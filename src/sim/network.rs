@@ -73,10 +73,11 @@ impl Network {
             self.links[link].flows.push(index);
         }
         let (bytes, stamp) = (Progress::new(at, bytes as f64), self.stamp.next());
-        let alone = links.is_empty();
         self.flows[index] = Some(Flow { links: links.clone(), bytes, stamp, seen: 0, fixed: None });
-        if alone {
-            self.set_rate(at, index, f64::INFINITY, out);
+        if links.iter().all(|&link| self.links[link].flows.len() == 1) {
+            // Nobody to share with.
+            let least = links.iter().map(|&link| self.links[link].capacity).fold(f64::INFINITY, f64::min);
+            self.set_rate(at, index, least, out);
         } else {
             self.share(at, &links, out);
         }
@@ -90,7 +91,9 @@ impl Network {
         for &link in &flow.links {
             self.links[link].flows.retain(|&other| other != index);
         }
-        self.share(at, &flow.links, out);
+        if flow.links.iter().any(|&link| !self.links[link].flows.is_empty()) {
+            self.share(at, &flow.links, out);
+        }
     }
 
     /// Changes a finite capacity; `out` gets the new ends of the flows whose rate changes.

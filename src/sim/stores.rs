@@ -9,13 +9,17 @@ use crate::graph::{JobId, Origin, PathId, Workload};
 pub(super) struct Stores<'a> {
     work: &'a Workload,
     held: Table<HostId, Vec<u64>>,
+    /// The paths that [`Stores::missing`] has met, by its last call that did.
+    met: Table<PathId, u64>,
+    calls: u64,
 }
 
 impl<'a> Stores<'a> {
     /// This machine holds what it holds, the others nothing.
     pub fn new(work: &'a Workload, hosts: usize) -> Self {
         let words = work.paths.len().div_ceil(64);
-        let mut stores = Self { work, held: Table::filled(hosts, vec![0; words]) };
+        let held = Table::filled(hosts, vec![0; words]);
+        let mut stores = Self { work, held, met: Table::filled(work.paths.len(), 0), calls: 0 };
         for (path, spec) in work.paths.iter() {
             if spec.origin == Origin::Home && hosts > 0 {
                 stores.hold(HostId::HOME, path);
@@ -30,6 +34,9 @@ impl<'a> Stores<'a> {
 
     /// A host has a path from now on, with all that it refers to.
     pub fn hold(&mut self, host: HostId, path: PathId) {
+        if self.holds(host, path) {
+            return;
+        }
         let mut open = vec![path];
         while let Some(path) = open.pop() {
             if !self.holds(host, path) {
@@ -40,16 +47,13 @@ impl<'a> Stores<'a> {
     }
 
     /// What has to be carried so that a host has these paths with all that they refer to.
-    pub fn missing(&self, host: HostId, paths: &[PathId]) -> u64 {
+    pub fn missing(&mut self, host: HostId, paths: &[PathId]) -> u64 {
+        self.calls += 1;
         let mut open: Vec<PathId> = paths.to_vec();
-        let mut seen: Vec<PathId> = Vec::new();
         let mut bytes = 0u64;
         while let Some(path) = open.pop() {
-            if self.holds(host, path) {
-                continue;
-            }
-            if let Err(place) = seen.binary_search(&path) {
-                seen.insert(place, path);
+            let was_met = std::mem::replace(&mut self.met[path], self.calls) == self.calls;
+            if !was_met && !self.holds(host, path) {
                 let spec = &self.work.paths[path];
                 bytes = bytes.saturating_add(spec.size);
                 open.extend_from_slice(&spec.refs);
