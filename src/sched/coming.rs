@@ -18,6 +18,9 @@ use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
 
+/// So many jobs that are far off count as one that is not: they are quickly looked at.
+const FAR_OFF: u32 = 3;
+
 /// What is looked at ahead in one look at all that waits.
 #[derive(Clone, Debug)]
 pub(super) struct Coming {
@@ -32,6 +35,7 @@ pub(super) struct Coming {
     users: Vec<JobId>,
     /// Jobs whose needs are all among these or done, with when the last of those should be over.
     open: BinaryHeap<(Span, Reverse<JobId>, Time)>,
+    /// How many jobs that are not far off were looked at, times [`FAR_OFF`], and the others.
     looked_at: u32,
     /// What ranks no higher cannot come before any of those that are looked at.
     least: Span,
@@ -131,18 +135,19 @@ impl Scheduler {
         let mut any = false;
         let latest = self.hosts.spec.ids().filter_map(|host| self.forecasts.available(host, at)).max();
         while let Some(&(own, Reverse(job), ready)) = self.coming.open.peek() {
-            if own <= rank || self.coming.looked_at >= self.policy.look_ahead {
+            if own <= rank || self.coming.looked_at >= FAR_OFF * self.policy.look_ahead {
                 break;
             }
             self.coming.open.pop();
             if self.coming.ends[job].is_some() {
                 continue;
             }
-            self.coming.looked_at += 1;
             if let Some((host, finish)) = self.far_off(latest, job, ready) {
+                self.coming.looked_at += 1;
                 self.note_coming(job, host, finish);
                 continue;
             }
+            self.coming.looked_at += FAR_OFF;
             let Some(booked) = self.soonest_to_come(at, job, ready) else { continue };
             let Booking { host, finish, idle, is_free, .. } = booked;
             self.coming.booked[host].push(booked);

@@ -41,8 +41,8 @@ pub struct Policy {
     /// rest of it there, divided by this; `None` has nothing built twice, as in logs that do not say.
     #[serde(default)]
     pub copy_margin: Option<f64>,
-    /// At how many jobs that are not ready yet a decision looks at most before it has a ready one wait; zero, as
-    /// in logs that do not say, for none.
+    /// At how many jobs that are not ready yet a decision looks at most before it has a ready one wait, those that
+    /// are far off counted in part; zero, as in logs that do not say, for none.
     #[serde(default)]
     pub look_ahead: u32,
     /// Learn how fast hosts really are from what they build.
@@ -134,7 +134,7 @@ impl Default for Policy {
             steal_margin: Some(1.25),
             idle_margin: Some(0.05),
             copy_margin: Some(1.0),
-            look_ahead: 64,
+            look_ahead: 32,
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),
