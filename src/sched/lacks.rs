@@ -158,8 +158,13 @@ impl Lacks {
 
     /// The link of a host is not what it was thought to be. Nothing is nothing over any link.
     pub fn forget_host(&mut self, host: HostId) {
-        let times = self.rows.iter_mut().map(|row| &mut row.transfer[host.index()]);
-        times.filter(|transfer| transfer.time != Span::ZERO).for_each(|transfer| transfer.time = UNKNOWN);
+        for row in &mut self.rows {
+            row.most = None;
+            let time = &mut row.transfer[host.index()].time;
+            if *time != Span::ZERO {
+                *time = UNKNOWN;
+            }
+        }
     }
 
     /// A job has its place.

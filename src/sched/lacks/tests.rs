@@ -163,7 +163,9 @@ fn another_link_makes_all_times_over_it_unknown_but_nothing_is_nothing_over_any_
     lacks.set(host, JobId(1), Span::from_secs(1));
     lacks.set(other, JobId(1), Span::from_secs(2));
     lacks.set(host, JobId(2), Span::ZERO);
+    lacks.set_most(JobId(1), Span::from_secs(3));
     lacks.forget_host(host);
+    assert_eq!(lacks.most(JobId(1)), None);
     let times = [(host, JobId(1)), (other, JobId(1)), (host, JobId(2))].map(|(h, j)| lacks.get(h, j));
     assert_eq!(times, [None, Some(Span::from_secs(2)), Some(Span::ZERO)]);
 }
