@@ -23,7 +23,7 @@ pub fn print(most: usize) {
     loading();
     println!("made-up graphs, and the distribution's, sigma 0.36");
     println!(
-        "{:>8} {:>5} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14} {:>7}",
+        "{:>8} {:>5} {:>9} {:>9} {:>8} {:>9} {:>12} {:>10} {:>14} {:>8} {:>7}",
         "jobs",
         "hosts",
         "events",
@@ -33,6 +33,7 @@ pub fn print(most: usize) {
         "decisions/s",
         "ns/event",
         "ns/event/log2",
+        "peak MB",
         "/ bound"
     );
     let mut sizes: Vec<usize> =
@@ -43,9 +44,6 @@ pub fn print(most: usize) {
     }
     if let Ok(distribution) = graphs::distribution() {
         FLEETS.into_iter().for_each(|hosts| line(&distribution, hosts));
-    }
-    if let Some(peak) = peak() {
-        println!("peak memory {:.0} MB", peak as f64 / 1e6);
     }
 }
 
@@ -83,12 +81,14 @@ fn line(source: &graphs::Source, hosts: usize) {
     let began = Instant::now();
     let end = ready.watched(&mut count);
     let took = began.elapsed().as_secs_f64();
+    // Before the bound is worked out, which is not part of a run.
+    let peak = peak().unwrap_or(0) as f64 / 1e6;
     let eligible = Table::filled(jobs, hosts.ids().collect());
     let limits = cost::limits(&input.real, &hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
     let bound = makespan_bound(&input.real, &input.truth, &limits);
     let per_event = took * 1e9 / count.events as f64;
     println!(
-        "{jobs:>8} {:>5} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1} {:>7.3}",
+        "{jobs:>8} {:>5} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1} {peak:>8.0} {:>7.3}",
         hosts.len(),
         count.events,
         count.orders,

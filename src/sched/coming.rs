@@ -39,20 +39,10 @@ pub(super) struct Coming {
     looked_at: u32,
     /// What ranks no higher cannot come before any of those that are looked at.
     least: Span,
-    /// Where a job may go.
-    places: Vec<Place>,
+    /// Per host the bytes that it will have of what a job needs.
+    held: Table<HostId, u64>,
     /// Per host those of them that are to go there.
     booked: Table<HostId, Vec<Booking>>,
-}
-
-/// A host that a job may go to.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// What the job cannot be done before there, whatever there is to move.
-    soonest: Time,
-    host: HostId,
-    available: Time,
-    takes: Span,
 }
 
 impl Coming {
@@ -66,7 +56,7 @@ impl Coming {
             open: BinaryHeap::new(),
             looked_at: 0,
             least: Span::ZERO,
-            places: Vec::new(),
+            held: Table::filled(hosts, 0),
             booked: Table::filled(hosts, Vec::new()),
         }
     }
@@ -176,29 +166,24 @@ impl Scheduler {
     }
 
     /// Where a job that is ready later should be done first.
-    ///
-    /// What is to be moved to a host is looked up only where the job may be done first or second.
     fn soonest_to_come(&mut self, at: Time, job: JobId, ready: Time) -> Option<Booking> {
-        let mut places = std::mem::take(&mut self.coming.places);
-        places.clear();
-        let pace = self.paces.of_job(job);
+        let bytes = self.inputs_to_come(job);
+        let (held, pace) = (&self.coming.held, self.paces.of_job(job));
         let work = self.estimates[job].median.0 as f64;
+        let mut best: Option<Booking> = None;
         for &host in self.eligible[job].iter() {
             let Some(available) = self.available_beside_booked(at, host) else { continue };
             let takes = Span((work * pace[host]) as u64);
-            places.push(Place { soonest: available.max(ready) + takes, host, available, takes });
-        }
-        let mut best: Option<Booking> = None;
-        while let Some(row) = (0..places.len()).min_by_key(|&row| (places[row].soonest, places[row].host)) {
-            let Place { soonest, host, available, takes } = places.swap_remove(row);
+            // What it cannot be done before, whatever there is to move.
+            let soonest = available.max(ready) + takes;
             if best.and_then(|best| best.elsewhere).is_some_and(|elsewhere| elsewhere <= soonest) {
-                break;
+                continue;
             }
-            let transfer = self.counted(self.hosts.spec[host].link.time(self.bytes_to_come(job, host)));
+            let transfer = self.counted(self.hosts.spec[host].link.time(bytes - held[host]));
             let start = available.max(ready + transfer);
             let finish = start + takes;
             match &mut best {
-                Some(best) if (best.finish, best.host) <= (finish, host) => {
+                Some(best) if best.finish <= finish => {
                     best.elsewhere = best.elsewhere.into_iter().chain([finish]).min();
                 }
                 _ => {
@@ -208,15 +193,25 @@ impl Scheduler {
                 }
             }
         }
-        self.coming.places = places;
         best
     }
 
-    /// The bytes that a job will read and a host does not have and will not have made.
-    fn bytes_to_come(&self, job: JobId, host: HostId) -> u64 {
-        let ends = &self.coming.ends;
-        let is_made_there = |maker: JobId| ends[maker].is_some_and(|(there, _)| there == host);
-        self.stores.lacking_bytes(host, &self.work.jobs[job].inputs, is_made_there)
+    /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.
+    fn inputs_to_come(&mut self, job: JobId) -> u64 {
+        let Coming { ends, held, .. } = &mut self.coming;
+        held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
+        let mut all = 0;
+        for &path in &self.work.jobs[job].inputs {
+            let (size, maker) = self.stores.size_and_maker(path);
+            all += size;
+            self.stores.holders(path).for_each(|host| held[host] += size);
+            if let Some((host, _)) = maker.and_then(|maker| ends[maker])
+                && !self.stores.holds(host, path)
+            {
+                held[host] += size;
+            }
+        }
+        all
     }
 
     /// Whether a host with a free slot may build a job.

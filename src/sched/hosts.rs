@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
-use crate::fleet::{Host, HostId, LinkSpeed};
+use crate::fleet::{Host, HostId};
 use crate::graph::JobId;
 use crate::run::{Attempt, SlotId, bare_cause};
 
@@ -57,8 +57,6 @@ pub(super) struct Older {
 pub(super) struct Hosts {
     pub spec: Table<HostId, Host>,
     state: Table<HostId, HostState>,
-    /// The links of all hosts, each kind of them once.
-    links: Vec<LinkSpeed>,
 }
 
 impl Hosts {
@@ -76,12 +74,12 @@ impl Hosts {
                 bandwidth: host.link.bandwidth,
             })
             .collect();
-        Self { links: distinct_links(&spec), spec, state }
+        Self { spec, state }
     }
 
     /// How long so many bytes take over the link on which that is longest.
     pub fn longest_way(&self, bytes: u64) -> Span {
-        self.links.iter().map(|link| link.time(bytes)).max().unwrap_or_default()
+        self.spec.rows().iter().map(|host| host.link.time(bytes)).max().unwrap_or_default()
     }
 
     pub fn is_up(&self, host: HostId) -> bool {
@@ -277,17 +275,6 @@ impl Hosts {
         if telling {
             *known = now;
         }
-        self.links = distinct_links(&self.spec);
         telling
     }
-}
-
-fn distinct_links(hosts: &Table<HostId, Host>) -> Vec<LinkSpeed> {
-    let mut links: Vec<LinkSpeed> = Vec::new();
-    for host in hosts.rows() {
-        if !links.contains(&host.link) {
-            links.push(host.link);
-        }
-    }
-    links
 }

@@ -233,13 +233,11 @@ impl Stores {
         self.arriving.contains(path, host)
     }
 
-    /// The bytes of those of `paths` that a host lacks and none of those makes that are made `there`.
-    pub fn lacking_bytes(&self, host: HostId, paths: &[PathId], there: impl Fn(JobId) -> bool) -> u64 {
-        let is_lacking = |path: &&PathId| {
-            let comes = matches!(self.paths[**path].origin, Origin::Job(maker) if there(maker));
-            !self.holds(host, **path) && !comes
-        };
-        paths.iter().filter(is_lacking).map(|&path| self.paths[path].size).sum()
+    /// How large a path is, and which job makes it.
+    pub fn size_and_maker(&self, path: PathId) -> (u64, Option<JobId>) {
+        let Row { size, origin, .. } = self.paths[path];
+        let maker = if let Origin::Job(maker) = origin { Some(maker) } else { None };
+        (size, maker)
     }
 
     /// The bytes of `inputs` with their closures, without those that all hosts have.
