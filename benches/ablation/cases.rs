@@ -1,8 +1,5 @@
 //! All runs of a table, over all processors.
 
-use drvdispatch::base::Table;
-use drvdispatch::cost::limits;
-use drvdispatch::graph::makespan_bound;
 use drvdispatch::sched::Policy;
 use drvdispatch::sim::Measured;
 use rayon::prelude::*;
@@ -65,9 +62,7 @@ impl Cases<'_> {
             input.parallel.iter_mut().for_each(|(_, part)| *part = 0.0);
         }
         let setting = Setting::new(&input, hosts);
-        let eligible = Table::filled(input.real.jobs.len(), hosts.ids().collect());
-        let limits = limits(&input.real, hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
-        let bound = makespan_bound(&input.real, &input.truth, &limits);
+        let bound = setting.bound();
         let mut rows = Vec::new();
         for (sigma, &wrong) in self.sigmas.iter().enumerate() {
             for (policy, (name, value)) in self.policies.iter().enumerate() {

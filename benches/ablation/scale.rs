@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use drvdispatch::base::{Table, Time};
+use drvdispatch::base::Time;
 use drvdispatch::cost;
-use drvdispatch::graph::{Graph, Workload, critical_path, makespan_bound};
+use drvdispatch::graph::{Graph, Workload, critical_path};
 use drvdispatch::nix::parse_show;
 use drvdispatch::sched::Policy;
 
@@ -83,9 +83,7 @@ fn line(source: &graphs::Source, hosts: usize) {
     let took = began.elapsed().as_secs_f64();
     // Before the bound is worked out, which is not part of a run.
     let peak = peak().unwrap_or(0) as f64 / 1e6;
-    let eligible = Table::filled(jobs, hosts.ids().collect());
-    let limits = cost::limits(&input.real, &hosts, &eligible, &input.parallel, |id| hosts[id].lanes());
-    let bound = makespan_bound(&input.real, &input.truth, &limits);
+    let bound = setting.bound();
     let per_event = took * 1e9 / count.events as f64;
     println!(
         "{jobs:>8} {:>5} {:>9} {:>9} {set_up:>8.3} {took:>9.3} {:>12.0} {per_event:>10.0} {:>14.1} {peak:>8.0} {:>7.3}",

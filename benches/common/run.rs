@@ -1,10 +1,10 @@
 //! One simulated run.
 
-use drvdispatch::base::{Table, Time};
-use drvdispatch::cost::Cost;
+use drvdispatch::base::{Span, Table, Time};
+use drvdispatch::cost::{Cost, limits};
 use drvdispatch::drive::{Watch, drive};
 use drvdispatch::fleet::{Host, HostId};
-use drvdispatch::graph::JobId;
+use drvdispatch::graph::{JobId, makespan_bound};
 use drvdispatch::sched::{Policy, Scheduler};
 use drvdispatch::sim::{Measure, Measured, SimWorld, noisy};
 
@@ -20,7 +20,7 @@ pub struct Ready<'a> {
 pub struct Setting<'a> {
     pub input: &'a Input,
     pub hosts: &'a Table<HostId, Host>,
-    pub truth: Table<JobId, Option<drvdispatch::base::Span>>,
+    pub truth: Table<JobId, Option<Span>>,
 }
 
 impl<'a> Setting<'a> {
@@ -31,6 +31,14 @@ impl<'a> Setting<'a> {
     /// Estimates are off by `sigma`, in the same way for the same seed.
     pub fn estimates(&self, sigma: f64, seed: u64) -> Table<JobId, Cost> {
         noisy(&self.input.truth, sigma, seed)
+    }
+
+    /// What no schedule beats, if every host may build every job.
+    pub fn bound(&self) -> Span {
+        let (work, parallel) = (&self.input.real, &self.input.parallel);
+        let eligible = Table::filled(work.jobs.len(), self.hosts.ids().collect());
+        let limits = limits(work, self.hosts, &eligible, parallel, |id| self.hosts[id].lanes());
+        makespan_bound(work, &self.input.truth, &limits)
     }
 
     pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {

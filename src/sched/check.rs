@@ -176,10 +176,9 @@ impl Scheduler {
         let pending: BTreeSet<(HostId, PathId)> = self.stores.touched().iter().copied().collect();
         for job in self.jobs.ready() {
             let inputs = &self.work.jobs[job].inputs;
-            let is_looked_up = self.lacks.complete(job).is_some();
             for &host in self.eligible[job].iter() {
                 let Some(known) = self.lacks.get(host, job) else { continue };
-                let settled = is_looked_up && !inputs.iter().any(|&path| pending.contains(&(host, path)));
+                let settled = !inputs.iter().any(|&path| pending.contains(&(host, path)));
                 if settled && (known == Span::ZERO) != self.inputs_complete(host, job) {
                     return Err(format!("what {job} lacks on {host} is out of date"));
                 }

@@ -16,7 +16,7 @@ use super::keep::Booking;
 use super::state::JobState;
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::JobId;
+use crate::graph::{JobId, Origin};
 
 /// So many jobs that are far off count as one that is not: they are quickly looked at.
 const FAR_OFF: u32 = 3;
@@ -202,10 +202,11 @@ impl Scheduler {
         held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
         let mut all = 0;
         for &path in &self.work.jobs[job].inputs {
-            let (size, maker) = self.stores.size_and_maker(path);
+            let size = self.stores.size(path);
             all += size;
             self.stores.holders(path).for_each(|host| held[host] += size);
-            if let Some((host, _)) = maker.and_then(|maker| ends[maker])
+            if let Origin::Job(maker) = self.work.paths[path].origin
+                && let Some((host, _)) = ends[maker]
                 && !self.stores.holds(host, path)
             {
                 held[host] += size;

@@ -37,8 +37,6 @@ impl Transfer {
 #[derive(Clone, Debug)]
 struct Row {
     job: JobId,
-    /// How many paths it reads.
-    reads: u32,
     /// By host.
     transfer: Box<[Transfer]>,
     /// The hosts that have all its inputs; `None` where that has to be looked up.
@@ -48,14 +46,20 @@ struct Row {
 }
 
 impl Row {
-    /// An input came, went or was sent to a host.
-    fn touch(&mut self, host: HostId) {
+    /// One of so many inputs came, went or was sent to a host.
+    fn touch(&mut self, host: HostId, reads: u32) {
         self.complete = None;
         let transfer = &mut self.transfer[host.index()];
         transfer.touched += 1;
-        if transfer.time == Span::ZERO || transfer.touched * STALE >= self.reads {
+        if transfer.time == Span::ZERO || transfer.touched * STALE >= reads {
             *transfer = Transfer::of(UNKNOWN);
         }
+    }
+
+    /// The transfer time to a host. After an input came or went, it has to be known whether any is still lacking.
+    fn time(&self, host: HostId) -> Option<Span> {
+        let Transfer { time, touched } = self.transfer[host.index()];
+        (time != UNKNOWN && (touched == 0 || self.complete.is_some())).then_some(time)
     }
 }
 
@@ -83,7 +87,12 @@ impl Lacks {
             rows: Vec::new(),
             spare: Vec::new(),
             row: Table::filled(work.jobs.len(), None),
-            reads: work.jobs.rows().iter().map(|job| job.inputs.len() as u32).collect(),
+            reads: work
+                .jobs
+                .rows()
+                .iter()
+                .map(|j| u32::try_from(j.inputs.len()).unwrap_or(u32::MAX))
+                .collect(),
             readers: Users::of_paths(work),
         }
     }
@@ -95,8 +104,8 @@ impl Lacks {
 
     /// The transfer times of a job's inputs, as far as they are known.
     pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
-        let known = self.row[job].map_or(&[][..], |row| &self.rows[row.index()].transfer);
-        move |host| known.get(host.index()).map(|transfer| transfer.time).filter(|&time| time != UNKNOWN)
+        let row = self.row[job].map(|row| &self.rows[row.index()]);
+        move |host| row?.time(host)
     }
 
     /// Keeps a transfer time.
@@ -104,7 +113,7 @@ impl Lacks {
         self.row_mut(job).transfer[host.index()] = Transfer::of(time);
     }
 
-    /// What none of a job's transfer times exceeds, if that is known. Only less becomes lacking while nothing is lost.
+    /// What none of a job's transfer times exceeds, if that is known.
     pub fn most(&self, job: JobId) -> Option<Span> {
         self.rows[self.row[job]?.index()].most
     }
@@ -114,12 +123,17 @@ impl Lacks {
         self.row_mut(job).most = Some(most);
     }
 
+    /// Paths may have been lost: until then, only less and less was lacking.
+    pub fn forget_most(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.most = None);
+    }
+
     fn row_mut(&mut self, job: JobId) -> &mut Row {
         let row = *self.row[job].get_or_insert_with(|| {
             let unknown = Transfer::of(UNKNOWN);
             let mut transfer = self.spare.pop().unwrap_or_else(|| vec![unknown; self.hosts].into());
             transfer.fill(unknown);
-            self.rows.push(Row { job, reads: self.reads[job], transfer, complete: None, most: None });
+            self.rows.push(Row { job, transfer, complete: None, most: None });
             RowId::from_index(self.rows.len() - 1)
         });
         &mut self.rows[row.index()]
@@ -144,10 +158,13 @@ impl Lacks {
         let readers = self.readers.of(path);
         if readers.len() / POPULAR > self.rows.len() {
             let reads = |row: &&mut Row| readers.binary_search(&row.job).is_ok();
-            self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host));
+            self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host, self.reads[row.job]));
         } else {
-            let rows = readers.iter().filter_map(|&job| self.row[job]);
-            rows.for_each(|row| self.rows[row.index()].touch(host));
+            for &job in readers {
+                if let Some(row) = self.row[job] {
+                    self.rows[row.index()].touch(host, self.reads[job]);
+                }
+            }
         }
     }
 

@@ -32,8 +32,6 @@ struct Best {
     score: Time,
     /// How long it would keep a slot.
     keeps: Span,
-    /// What it takes at least on a host that needs a second for each second of its work.
-    work: f64,
 }
 
 impl Wait {
@@ -42,10 +40,10 @@ impl Wait {
         Self { job, rank, best: None }
     }
 
-    /// The same, now that it waits for the host of this offer; with `least` work for any number of cores.
-    pub fn with(self, offer: &Offer, least: Span) -> Self {
+    /// The same, now that it waits for the host of this offer.
+    pub fn with(self, offer: &Offer) -> Self {
         let Offer { host, score, .. } = *offer;
-        Self { best: Some(Best { host, score, keeps: offer.expect.work, work: least.0 as f64 }), ..self }
+        Self { best: Some(Best { host, score, keeps: offer.expect.work }), ..self }
     }
 }
 
@@ -205,11 +203,13 @@ impl Scheduler {
         }
     }
 
-    /// Whether one of these hosts may suit a job in line, by what it was told when that was last asked.
+    /// Whether one of these hosts may suit a job in line, without asking what it lacks there. One that may get
+    /// several cores is always asked.
     fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
-        let Some(best) = wait.best else { return true };
-        let pace = self.paces.of_job(wait.job);
-        let is_sooner = |host: HostId| at + Span((best.work * pace[host]) as u64) < best.score;
+        let is_spread = self.parallel[wait.job] > 0.0 || self.big[wait.job];
+        let Some(best) = wait.best.filter(|_| !is_spread) else { return true };
+        let (pace, work) = (self.paces.of_job(wait.job), self.estimates[wait.job].median.0 as f64);
+        let is_sooner = |host: HostId| at + Span((work * pace[host]) as u64) < best.score;
         new.iter().any(|&host| host == best.host || is_sooner(host))
     }
 
@@ -245,15 +245,9 @@ impl Scheduler {
         if wait.best.is_none() {
             self.forecasts.charge(offer.host, offer.finish);
         }
-        *wait = wait.with(&offer, self.least_work(wait.job));
+        *wait = wait.with(&offer);
         self.due[wait.job] = offer.finish;
         None
-    }
-
-    /// What a job takes at least, by its estimate, on a host that needs a second for each second of its work.
-    pub(super) fn least_work(&self, job: JobId) -> Span {
-        let takes_any = self.parallel[job] > 0.0 || self.big[job];
-        if takes_any { Span::ZERO } else { self.estimates[job].median }
     }
 
     /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.

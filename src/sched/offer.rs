@@ -138,16 +138,13 @@ impl Scheduler {
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
     /// long its inputs take, as if they had next to no bytes. `None` while the host is away.
-    #[inline]
     fn soonest_by_host(&self, at: Time, job: JobId) -> impl Fn(HostId) -> Option<Time> + '_ {
         let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
         let is_spread = self.parallel[job] > 0.0;
         let work = self.estimates[job].median.0 as f64;
-        let (counts, overhead) = (self.policy.transfer_term, self.policy.transfer_overhead);
-        #[inline(always)]
         move |host| {
             let available = self.forecasts.available(host, at)?;
-            let transfer = if counts { times(host).unwrap_or(overhead) } else { Span::ZERO };
+            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
             let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
             let work = Span((work * pace[host] * amdahl) as u64);
             Some(available.max(at + transfer) + work)

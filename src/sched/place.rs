@@ -301,7 +301,7 @@ impl Scheduler {
     }
 
     /// Whether all that is ready is looked at. With more, there is always another one to take a free slot.
-    pub(super) fn is_scarce(&self) -> bool {
+    fn is_scarce(&self) -> bool {
         self.jobs.ready_count() <= self.policy.window
     }
 
@@ -335,7 +335,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
         self.due[job] = offer.finish;
         self.forecasts.charge(offer.host, offer.finish);
-        self.line.push(Wait::new(job, self.jobs.rank(job)).with(&offer, self.least_work(job)));
+        self.line.push(Wait::new(job, self.jobs.rank(job)).with(&offer));
         if !round.ahead {
             return;
         }

@@ -23,9 +23,6 @@ impl Scheduler {
     /// What was already sent to the old host counts half against the move.
     pub(super) fn steal(&mut self, at: Time, out: &mut Vec<Order>) {
         let Some(margin) = self.policy.steal_margin else { return };
-        if self.forecasts.free().is_clear() {
-            return;
-        }
         let staging: Vec<JobId> = self.jobs.staging().collect();
         for job in staging {
             let JobState::Staging(seat) = self.jobs.state(job) else { continue };
@@ -55,10 +52,6 @@ impl Scheduler {
     /// of the job's own work. Of the ready jobs of `window`, those that are not `fresh` were asked before.
     pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
         let Some(margin) = self.policy.idle_margin else { return };
-        if !self.hosts.spec.ids().any(|host| self.forecasts.of(host).is_idle()) {
-            self.idle_since.iter_mut().for_each(|(_, since)| *since = None);
-            return;
-        }
         let waits = |&job: &JobId| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job);
         let window: Vec<JobId> = window.iter().copied().filter(waits).collect();
         let fresh: Vec<JobId> = fresh.iter().copied().filter(waits).collect();

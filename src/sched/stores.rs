@@ -9,7 +9,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
-use crate::graph::{JobId, Origin, PathId, PathSpec, Workload};
+use crate::graph::{Origin, PathId, PathSpec, Workload};
 use crate::run::{Made, Source, TransferId};
 
 use super::holders::Holders;
@@ -55,21 +55,17 @@ struct Row {
     refs: Vec<PathId>,
     /// The best host to get it from, with the number of changes to links and hosts until then.
     nearest: Option<(u32, Option<HostId>)>,
-    origin: Origin,
+    substitutable: bool,
     wanted: bool,
 }
 
 impl Row {
-    fn is_substitutable(&self) -> bool {
-        self.origin == Origin::Substituter
-    }
-
     /// Where a host is to get the path from that has this one nearest.
-    #[inline]
     fn source(&self, nearest: Option<HostId>, fetches: bool) -> Option<Source> {
-        let substitutes =
-            self.is_substitutable() && (fetches && nearest != Some(HostId::HOME) || nearest.is_none());
-        if substitutes { Some(Source::Substituter) } else { nearest.map(Source::Host) }
+        match nearest {
+            Some(host) if host == HostId::HOME || !fetches || !self.substitutable => Some(Source::Host(host)),
+            _ => self.substitutable.then_some(Source::Substituter),
+        }
     }
 }
 
@@ -80,7 +76,7 @@ impl Stores {
             size: path.size,
             refs: path.refs.clone(),
             nearest: None,
-            origin: path.origin,
+            substitutable: path.origin == Origin::Substituter,
             wanted: false,
         };
         let mut stores = Self {
@@ -194,7 +190,7 @@ impl Stores {
 
     /// Whether a substituter has the path.
     pub fn is_substitutable(&self, path: PathId) -> bool {
-        self.paths[path].is_substitutable()
+        self.paths[path].substitutable
     }
 
     /// Whether the path is wanted at home.
@@ -219,13 +215,13 @@ impl Stores {
 
     /// Whether the path can be had somewhere now.
     pub fn available(&self, path: PathId) -> bool {
-        self.is_substitutable(path) || self.holders.of(path).any(|h| self.reachable[h])
+        self.paths[path].substitutable || self.holders.of(path).any(|h| self.reachable[h])
     }
 
     /// Whether another host than these two has the path, or a substituter.
     pub fn is_elsewhere(&self, path: PathId, from: HostId, to: HostId) -> bool {
         let is_other = |h: HostId| h != from && h != to && self.reachable[h];
-        self.is_substitutable(path) || self.holders.of(path).any(is_other)
+        self.paths[path].substitutable || self.holders.of(path).any(is_other)
     }
 
     /// Whether the path is on its way to the host.
@@ -233,11 +229,9 @@ impl Stores {
         self.arriving.contains(path, host)
     }
 
-    /// How large a path is, and which job makes it.
-    pub fn size_and_maker(&self, path: PathId) -> (u64, Option<JobId>) {
-        let Row { size, origin, .. } = self.paths[path];
-        let maker = if let Origin::Job(maker) = origin { Some(maker) } else { None };
-        (size, maker)
+    /// How large a path is, as far as that is known.
+    pub fn size(&self, path: PathId) -> u64 {
+        self.paths[path].size
     }
 
     /// The bytes of `inputs` with their closures, without those that all hosts have.
@@ -300,7 +294,7 @@ impl Stores {
             seen += 1;
             let nearest = self.nearest(hosts, path);
             let row = &self.paths[path];
-            let size = if hurries && self.arriving.contains(path, to) { row.size / 2 } else { row.size };
+            let size = if hurries && self.is_arriving(to, path) { row.size / 2 } else { row.size };
             bytes_in = bytes_in.saturating_add(size);
             if let Some(Source::Host(host)) = row.source(nearest, fetches) {
                 let from = &mut self.from[host];

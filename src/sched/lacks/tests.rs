@@ -147,6 +147,8 @@ fn of_many_inputs_one_more_makes_no_difference_yet() {
     lacks.set(host, job, Span::from_secs(1));
     let known = |lacks: &mut Lacks, path| {
         lacks.touch(host, PathId(path));
+        assert_eq!(lacks.get(host, job), None, "nobody knows whether it lacks anything");
+        lacks.set_complete(job, FixedBitSet::with_capacity(HOSTS as usize));
         lacks.get(host, job)
     };
     let first = [0, 1].map(|path| known(&mut lacks, path));
