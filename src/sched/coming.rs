@@ -154,15 +154,12 @@ impl Scheduler {
     /// Where and when a job should be over that is ready so much later than every host has a slot at the `latest` that
     /// none is to wait for it.
     fn far_off(&self, latest: Option<Time>, job: JobId, ready: Time) -> Option<(HostId, Time)> {
-        let (pace, work) = (self.paces.of_job(job), self.estimates[job].median.0 as f64);
-        let takes = |host: &HostId| Span((work * pace[*host]) as u64);
-        let hosts = || self.eligible[job].iter();
-        let longest = hosts().map(takes).max()?;
-        if ready.since(latest?) <= longest {
+        let ends = self.paces.ends(job, &self.eligible[job])?;
+        let takes = |pace: f64| Span((self.estimates[job].median.0 as f64 * pace) as u64);
+        if ready.since(latest?) <= takes(ends.most) {
             return None;
         }
-        let (shortest, host) = hosts().map(|host| (takes(host), *host)).min()?;
-        Some((host, ready + shortest))
+        Some((ends.fastest, ready + takes(ends.least)))
     }
 
     /// Where a job that is ready later should be done first.

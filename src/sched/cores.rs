@@ -204,13 +204,12 @@ impl Scheduler {
         for host in self.jobs.take_moved() {
             self.forecasts.touch(host);
         }
-        let mut taken: Vec<(SlotId, Time)> = Vec::new();
+        let mut taken = std::mem::take(&mut self.forecasts.taken);
         for host in self.hosts.spec.ids() {
             if !(self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at)) {
                 continue;
             }
             taken.clear();
-            taken.reserve(self.hosts.spec[host].slots as usize);
             let seated = self.jobs.seated_on(host);
             taken.extend(seated.map(|(slot, job)| (slot, self.expected_end(at, host, job))));
             let cores = self.cores_left(host);
@@ -221,5 +220,6 @@ impl Scheduler {
                 None => self.forecasts.set(host, &BTreeSet::new(), &[], 0),
             }
         }
+        self.forecasts.taken = taken;
     }
 }

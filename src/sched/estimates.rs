@@ -1,7 +1,5 @@
 //! What jobs are expected to cost, corrected as the run goes on, and the ranks that follow.
 
-use std::collections::BTreeMap;
-
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Ranks};
@@ -48,12 +46,17 @@ impl Scheduler {
 
     /// What each job takes on a slot of the hosts that may build it, on average.
     fn mean_costs(&self) -> Table<JobId, Span> {
-        let mut known: BTreeMap<(*const HostId, u16), f64> = BTreeMap::new();
+        // Few are distinct.
+        let mut known: Vec<(*const HostId, u16, f64)> = Vec::new();
         let mut cost = Table::new();
         for (job, estimate) in self.estimates.iter() {
             let (hosts, system) = (&self.eligible[job], self.paces.system(job));
-            let pace = known.entry((hosts.as_ptr(), system)).or_insert_with(|| self.mean_pace(hosts, system));
-            cost.push(estimate.median.scale(*pace) + EACH);
+            let same = known.iter().find(|&&(list, of, _)| list == hosts.as_ptr() && of == system);
+            let pace = same.map_or_else(|| self.mean_pace(hosts, system), |&(.., pace)| pace);
+            if same.is_none() {
+                known.push((hosts.as_ptr(), system, pace));
+            }
+            cost.push(estimate.median.scale(pace) + EACH);
         }
         cost
     }

@@ -89,6 +89,8 @@ pub(super) struct Forecasts {
     /// The hosts that have a free slot.
     free: FixedBitSet,
     stale: Table<HostId, bool>,
+    /// Room for the list that [`Forecasts::set`] takes.
+    pub taken: Vec<(SlotId, Time)>,
 }
 
 /// No slot will be free.
@@ -105,6 +107,7 @@ impl Forecasts {
             soonest: Table::filled(hosts, AWAY),
             free: FixedBitSet::with_capacity(hosts),
             stale: Table::filled(hosts, true),
+            taken: Vec::new(),
         }
     }
 
@@ -198,11 +201,15 @@ impl Forecasts {
         self.note(host);
     }
 
-    /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one.
+    /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one, ascending by slot.
     pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: u32) {
         let outlook = &mut self.settled[host];
         outlook.free.clear();
-        outlook.free.extend(slots.iter().rev().filter(|slot| !taken.iter().any(|(s, _)| s == *slot)));
+        let mut taken_slots = taken.iter().rev().map(|(slot, _)| slot).peekable();
+        outlook.free.extend(slots.iter().rev().filter(|slot| {
+            while taken_slots.next_if(|taken| taken > slot).is_some() {}
+            taken_slots.next_if_eq(slot).is_none()
+        }));
         outlook.ends.clear();
         outlook.ends.extend(taken.iter().map(|&(_, end)| end));
         outlook.ends.sort_unstable();

@@ -31,6 +31,11 @@ impl Transfer {
     fn of(time: Span) -> Self {
         Self { time, touched: 0 }
     }
+
+    /// The time. After an input came or went, it has to be known whether any is still lacking.
+    fn known(self, is_sure: bool) -> Option<Span> {
+        (self.time != UNKNOWN && (self.touched == 0 || is_sure)).then_some(self.time)
+    }
 }
 
 /// What is known of one job.
@@ -41,7 +46,10 @@ struct Row {
     transfer: Box<[Transfer]>,
     /// The hosts that have all its inputs; `None` where that has to be looked up.
     complete: Option<FixedBitSet>,
-    /// What none of the transfer times exceeds, if that was worked out.
+    /// Its inputs with their closures, and by which count of losses.
+    closure: Vec<PathId>,
+    closed: Option<u32>,
+    /// What none of the transfer times exceeds by that, if it was worked out.
     most: Option<Span>,
 }
 
@@ -55,12 +63,6 @@ impl Row {
             *transfer = Transfer::of(UNKNOWN);
         }
     }
-
-    /// The transfer time to a host. After an input came or went, it has to be known whether any is still lacking.
-    fn time(&self, host: HostId) -> Option<Span> {
-        let Transfer { time, touched } = self.transfer[host.index()];
-        (time != UNKNOWN && (touched == 0 || self.complete.is_some())).then_some(time)
-    }
 }
 
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
@@ -72,7 +74,7 @@ pub(super) struct Lacks {
     /// What is known, of as few jobs as are looked at.
     rows: Vec<Row>,
     /// Rows of others, for their room.
-    spare: Vec<Box<[Transfer]>>,
+    spare: Vec<(Box<[Transfer]>, Vec<PathId>)>,
     /// Which row each job has.
     row: Table<JobId, Option<RowId>>,
     /// Per job how many paths it reads.
@@ -105,7 +107,9 @@ impl Lacks {
     /// The transfer times of a job's inputs, as far as they are known.
     pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
         let row = self.row[job].map(|row| &self.rows[row.index()]);
-        move |host| row?.time(host)
+        let (times, is_sure): (&[Transfer], _) =
+            row.map_or((&[], false), |row| (&row.transfer, row.complete.is_some()));
+        move |host| times.get(host.index())?.known(is_sure)
     }
 
     /// Keeps a transfer time.
@@ -113,9 +117,20 @@ impl Lacks {
         self.row_mut(job).transfer[host.index()] = Transfer::of(time);
     }
 
-    /// What none of a job's transfer times exceeds, if that is known.
-    pub fn most(&self, job: JobId) -> Option<Span> {
-        self.rows[self.row[job]?.index()].most
+    /// The closure of a job's inputs, which `fill` is to find where paths were lost since.
+    pub fn closure(&mut self, job: JobId, losses: u32, fill: impl FnOnce(&mut Vec<PathId>)) -> &[PathId] {
+        let row = self.row_mut(job);
+        if row.closed != Some(losses) {
+            fill(&mut row.closure);
+            (row.closed, row.most) = (Some(losses), None);
+        }
+        &row.closure
+    }
+
+    /// What none of a job's transfer times exceeds by its closure, if that is known.
+    pub fn most(&self, job: JobId, losses: u32) -> Option<Span> {
+        let row = &self.rows[self.row[job]?.index()];
+        row.most.filter(|_| row.closed == Some(losses))
     }
 
     /// Keeps that.
@@ -123,17 +138,13 @@ impl Lacks {
         self.row_mut(job).most = Some(most);
     }
 
-    /// Paths may have been lost: until then, only less and less was lacking.
-    pub fn forget_most(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.most = None);
-    }
-
     fn row_mut(&mut self, job: JobId) -> &mut Row {
         let row = *self.row[job].get_or_insert_with(|| {
             let unknown = Transfer::of(UNKNOWN);
-            let mut transfer = self.spare.pop().unwrap_or_else(|| vec![unknown; self.hosts].into());
+            let (mut transfer, closure) =
+                self.spare.pop().unwrap_or_else(|| (vec![unknown; self.hosts].into(), Vec::new()));
             transfer.fill(unknown);
-            self.rows.push(Row { job, transfer, complete: None, most: None });
+            self.rows.push(Row { job, transfer, complete: None, closure, closed: None, most: None });
             RowId::from_index(self.rows.len() - 1)
         });
         &mut self.rows[row.index()]
@@ -187,7 +198,8 @@ impl Lacks {
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
         let Some(row) = self.row[job].take() else { return };
-        self.spare.push(self.rows.swap_remove(row.index()).transfer);
+        let Row { transfer, closure, .. } = self.rows.swap_remove(row.index());
+        self.spare.push((transfer, closure));
         if let Some(moved) = self.rows.get(row.index()) {
             self.row[moved.job] = Some(row);
         }

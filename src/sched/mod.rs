@@ -305,7 +305,6 @@ impl Scheduler {
             if std::mem::take(&mut self.demand_changed) {
                 self.review_demand();
                 self.line.void();
-                self.lacks.forget_most();
                 self.home_changed = true;
                 self.stir_all();
             }

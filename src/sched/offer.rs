@@ -142,12 +142,15 @@ impl Scheduler {
         let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
         let is_spread = self.parallel[job] > 0.0;
         let work = self.estimates[job].median.0 as f64;
+        let unknown = self.counted(self.policy.transfer_overhead);
         move |host| {
             let available = self.forecasts.available(host, at)?;
-            let transfer = self.counted(times(host).unwrap_or(self.policy.transfer_overhead));
-            let amdahl = if is_spread { self.amdahl(job, host, self.hosts.spec[host].cores) } else { 1.0 };
-            let work = Span((work * pace[host] * amdahl) as u64);
-            Some(available.max(at + transfer) + work)
+            let transfer = times(host).map_or(unknown, |known| self.counted(known));
+            let mut takes = work * pace[host];
+            if is_spread {
+                takes *= self.amdahl(job, host, self.hosts.spec[host].cores);
+            }
+            Some(available.max(at + transfer) + Span(takes as u64))
         }
     }
 
@@ -162,19 +165,21 @@ impl Scheduler {
         let bars = self.bars(job);
         let any_barred = bars.spared || bars.only.is_some();
         let soonest = self.soonest_by_host(at, job);
-        let mut first = 0;
-        for &host in self.eligible[job].iter() {
+        let hosts = &self.eligible[job];
+        list.reserve(hosts.len());
+        let mut first = (Time(u64::MAX), 0);
+        for &host in hosts.iter() {
             let Some(soonest) = soonest(host) else { continue };
             if any_barred && self.is_barred(job, host, bars) {
                 continue;
             }
-            list.push((soonest, host));
-            if soonest < list[first].0 {
-                first = list.len() - 1;
+            if soonest < first.0 {
+                first = (soonest, list.len());
             }
+            list.push((soonest, host));
         }
-        if first > 0 {
-            list.swap(0, first);
+        if first.1 > 0 {
+            list.swap(0, first.1);
         }
     }
 
@@ -233,16 +238,22 @@ impl Scheduler {
         if slot == Span::ZERO || self.lacks.get(host, job).is_some() {
             return self.transfer(host, job);
         }
-        let most = match self.lacks.most(job) {
-            Some(most) => most,
-            None => {
-                let bytes = self.stores.closure_bytes(&self.work.jobs[job].inputs);
-                let most = self.policy.transfer_overhead + self.hosts.longest_way(bytes.max(1));
-                self.lacks.set_most(job, most);
-                most
-            }
-        };
+        let most = self.most_transfer(job);
         if most <= slot { most } else { self.transfer(host, job) }
+    }
+
+    /// What no transfer of a job's inputs takes longer than.
+    fn most_transfer(&mut self, job: JobId) -> Span {
+        let losses = self.stores.losses();
+        if let Some(known) = self.lacks.most(job, losses) {
+            return known;
+        }
+        let inputs = &self.work.jobs[job].inputs;
+        let closure = self.lacks.closure(job, losses, |list| self.stores.fill_closure(inputs, list));
+        let bytes = self.stores.bytes(closure);
+        let most = self.policy.transfer_overhead + self.hosts.longest_way(bytes.max(1));
+        self.lacks.set_most(job, most);
+        most
     }
 
     /// How long until a job's inputs would be on a host.
@@ -250,8 +261,9 @@ impl Scheduler {
         if let Some(known) = self.lacks.get(host, job) {
             return known;
         }
-        let inputs = &self.work.jobs[job].inputs;
-        let span = self.stores.transfer_time(&self.hosts.spec, host, inputs, self.policy.transfer_overhead);
+        let (inputs, losses) = (&self.work.jobs[job].inputs, self.stores.losses());
+        let closure = self.lacks.closure(job, losses, |list| self.stores.fill_closure(inputs, list));
+        let span = self.stores.transfer_time(&self.hosts.spec, host, closure, self.policy.transfer_overhead);
         self.lacks.set(host, job, span);
         span
     }

@@ -14,6 +14,30 @@ pub(super) struct Paces {
     /// Per system a row with all hosts.
     learned: Vec<Table<HostId, f64>>,
     configured: Vec<Table<HostId, f64>>,
+    /// Per system the ends of its row in `learned`.
+    ends: Vec<Ends>,
+}
+
+/// The least and the most that any of some hosts takes for a second of work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub least: f64,
+    /// The first host that takes that.
+    pub fastest: HostId,
+    pub most: f64,
+}
+
+impl Ends {
+    /// Of these hosts in a row; `None` of no host.
+    fn of(row: &Table<HostId, f64>, hosts: impl Iterator<Item = HostId>) -> Option<Self> {
+        let paces = hosts.map(|host| (row[host], host));
+        paces.fold(None, |ends: Option<Self>, (pace, host)| {
+            let one = Self { least: pace, fastest: host, most: pace };
+            let ends = ends.unwrap_or(one);
+            let first = if pace < ends.least { one } else { ends };
+            Some(Self { most: ends.most.max(pace), ..first })
+        })
+    }
 }
 
 impl Paces {
@@ -29,7 +53,9 @@ impl Paces {
         names.iter().for_each(|(name, &number)| numbered[usize::from(number)] = name);
         let row = |name: &&str| hosts.rows().iter().map(|host| 1.0 / host.speed_for(name)).collect();
         let configured: Vec<_> = numbered.iter().map(row).collect();
-        Self { system, learned: configured.clone(), configured }
+        let mut paces = Self { system, learned: configured.clone(), configured, ends: Vec::new() };
+        paces.find_ends();
+        paces
     }
 
     /// The number of a job's system.
@@ -49,7 +75,21 @@ impl Paces {
 
     /// What the fastest host takes for a second of the job's work.
     pub fn least(&self, job: JobId) -> f64 {
-        self.of_job(job).rows().iter().copied().fold(f64::INFINITY, f64::min)
+        self.ends.get(usize::from(self.system[job])).map_or(f64::INFINITY, |ends| ends.least)
+    }
+
+    /// The least and the most that any of these hosts takes for a second of the job's work.
+    pub fn ends(&self, job: JobId, hosts: &[HostId]) -> Option<Ends> {
+        let row = self.of_job(job);
+        if hosts.len() < row.len() {
+            return Ends::of(row, hosts.iter().copied());
+        }
+        self.ends.get(usize::from(self.system[job])).copied()
+    }
+
+    fn find_ends(&mut self) {
+        // Without hosts there are no ends.
+        self.ends = self.learned.iter().filter_map(|row| Ends::of(row, row.ids())).collect();
     }
 
     /// What each host takes for a second of work for a system.
@@ -76,6 +116,7 @@ impl Paces {
         if told {
             let rows = self.learned.iter_mut().zip(&self.configured);
             rows.for_each(|(row, configured)| row[host] = configured[host] / factor);
+            self.find_ends();
         }
         told
     }

@@ -37,10 +37,11 @@ pub(super) struct Stores {
     paths: Table<PathId, Row>,
     /// What is wanted at home and not there.
     unmet: BTreeSet<PathId>,
-    /// The paths that [`Stores::transfer_time`] has met, by its last call that did, and room for a list of them.
+    /// The paths that [`Stores::fill_closure`] has met, by its last call that did.
     met: Table<PathId, u64>,
     calls: u64,
-    lacking: Vec<PathId>,
+    /// How often a host has lost a path.
+    losses: u32,
     /// Per host what a transfer would take from it, and which hosts those are.
     from: Table<HostId, u64>,
     sources: Vec<HostId>,
@@ -91,7 +92,7 @@ impl Stores {
             unmet: work.wanted.iter().copied().collect(),
             met: Table::filled(work.paths.len(), 0),
             calls: 0,
-            lacking: Vec::new(),
+            losses: 0,
             from: Table::filled(hosts, 0),
             sources: Vec::new(),
             changes: 0,
@@ -162,6 +163,7 @@ impl Stores {
     pub fn forget(&mut self, host: HostId, path: PathId) {
         if self.holds(host, path) {
             self.holders.remove(path, host);
+            self.losses += 1;
             self.paths[path].nearest = None;
             self.touched.push((host, path));
             if host == HostId::HOME && self.paths[path].wanted {
@@ -234,64 +236,51 @@ impl Stores {
         self.paths[path].size
     }
 
-    /// The bytes of `inputs` with their closures, without those that all hosts have.
-    pub fn closure_bytes(&mut self, inputs: &[PathId]) -> u64 {
-        let mut open = std::mem::take(&mut self.lacking);
-        open.clear();
+    /// Fills a list with those of `inputs` and of what they refer to, and so on, that some host lacks. It holds as
+    /// long as nothing more is lacking, that is, as [`Stores::losses`] says the same.
+    pub fn fill_closure(&mut self, inputs: &[PathId], closure: &mut Vec<PathId>) {
+        closure.clear();
         self.calls += 1;
-        let mut bytes = 0u64;
         let (met, holders, call) = (&mut self.met, &self.holders, self.calls);
         let mut is_new =
             |path: &PathId| std::mem::replace(&mut met[*path], call) != call && !holders.is_everywhere(*path);
-        open.extend(inputs.iter().copied().filter(&mut is_new));
-        while let Some(path) = open.pop() {
-            let row = &self.paths[path];
-            bytes = bytes.saturating_add(row.size);
-            open.extend(row.refs.iter().copied().filter(&mut is_new));
+        closure.extend(inputs.iter().copied().filter(&mut is_new));
+        let mut seen = 0;
+        while let Some(&path) = closure.get(seen) {
+            seen += 1;
+            for &path in self.paths[path].refs.iter().filter(|path| is_new(path)) {
+                closure.push(path);
+            }
         }
-        self.lacking = open;
-        bytes
     }
 
-    /// How long until those of `inputs` that the host lacks would be there with their closures,
-    /// estimated: what is on its way already counts half.
+    /// How often a host has lost a path.
+    pub fn losses(&self) -> u32 {
+        self.losses
+    }
+
+    /// The bytes of some paths.
+    pub fn bytes(&self, paths: &[PathId]) -> u64 {
+        paths.iter().fold(0, |sum, &path| sum.saturating_add(self.paths[path].size))
+    }
+
+    /// How long until those paths of a closure that the host lacks would be there, estimated: what is on its way
+    /// already counts half.
     pub fn transfer_time(
         &mut self,
         hosts: &Table<HostId, Host>,
         to: HostId,
-        inputs: &[PathId],
-        overhead: Span,
-    ) -> Span {
-        let mut lacking = std::mem::take(&mut self.lacking);
-        lacking.clear();
-        lacking.extend(inputs.iter().copied().filter(|&p| !self.holds(to, p)));
-        self.calls += 1;
-        lacking.iter().for_each(|&path| self.met[path] = self.calls);
-        let time = if lacking.is_empty() {
-            Span::ZERO
-        } else {
-            self.transfer_time_of(hosts, to, &mut lacking, overhead)
-        };
-        self.lacking = lacking;
-        time
-    }
-
-    /// The same for what the host lacks, all of which this call has met. The list is filled with what that
-    /// refers to.
-    fn transfer_time_of(
-        &mut self,
-        hosts: &Table<HostId, Host>,
-        to: HostId,
-        lacking: &mut Vec<PathId>,
+        closure: &[PathId],
         overhead: Span,
     ) -> Span {
         let hurries = self.coming[to] > 0;
         let fetches = fetches(hosts, to);
-        let call = self.calls;
-        let mut bytes_in = 0u64;
-        let mut seen = 0;
-        while let Some(&path) = lacking.get(seen) {
-            seen += 1;
+        let (mut any, mut bytes_in) = (false, 0u64);
+        for &path in closure {
+            if self.holders.contains(path, to) {
+                continue;
+            }
+            any = true;
             let nearest = self.nearest(hosts, path);
             let row = &self.paths[path];
             let size = if hurries && self.is_arriving(to, path) { row.size / 2 } else { row.size };
@@ -303,11 +292,9 @@ impl Stores {
                 }
                 *from = from.saturating_add(size.max(1));
             }
-            let (met, holders) = (&mut self.met, &self.holders);
-            let is_new = |path: &PathId| {
-                std::mem::replace(&mut met[*path], call) != call && !holders.contains(*path, to)
-            };
-            lacking.extend(row.refs.iter().copied().filter(is_new));
+        }
+        if !any {
+            return Span::ZERO;
         }
         // Bytes from another builder pass through here without a stop: the slower of its links counts.
         let taken = self.sources.drain(..).map(|host| (host, std::mem::take(&mut self.from[host])));

@@ -105,9 +105,13 @@ proptest! {
                 lacks.touch(host, path);
             }
             for (job, spec) in work.jobs.iter() {
-                let most = OVERHEAD + self::host().link.time(stores.closure_bytes(&spec.inputs).max(1));
+                let mut closure = Vec::new();
+                stores.fill_closure(&spec.inputs, &mut closure);
+                let kept = lacks.closure(job, stores.losses(), |list| list.clone_from(&closure)).to_vec();
+                let most = OVERHEAD + self::host().link.time(stores.bytes(&kept).max(1));
                 for host in hosts.ids() {
-                    let now = stores.transfer_time(&hosts, host, &spec.inputs, OVERHEAD);
+                    let now = stores.transfer_time(&hosts, host, &closure, OVERHEAD);
+                    prop_assert_eq!(stores.transfer_time(&hosts, host, &kept, OVERHEAD), now);
                     prop_assert!(now <= most, "{} to {} after {:?}", job, host, &change);
                     let kept = lacks.get(host, job);
                     prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
@@ -165,9 +169,12 @@ fn another_link_makes_all_times_over_it_unknown_but_nothing_is_nothing_over_any_
     lacks.set(host, JobId(1), Span::from_secs(1));
     lacks.set(other, JobId(1), Span::from_secs(2));
     lacks.set(host, JobId(2), Span::ZERO);
+    lacks.closure(JobId(1), 0, |_| {});
     lacks.set_most(JobId(1), Span::from_secs(3));
+    assert_eq!(lacks.most(JobId(1), 0), Some(Span::from_secs(3)));
+    assert_eq!(lacks.most(JobId(1), 1), None, "a path was lost");
     lacks.forget_host(host);
-    assert_eq!(lacks.most(JobId(1)), None);
+    assert_eq!(lacks.most(JobId(1), 0), None);
     let times = [(host, JobId(1)), (other, JobId(1)), (host, JobId(2))].map(|(h, j)| lacks.get(h, j));
     assert_eq!(times, [None, Some(Span::from_secs(2)), Some(Span::ZERO)]);
 }
