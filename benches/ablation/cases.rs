@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::common::clusters::Cluster;
 use crate::common::graphs::Source;
 use crate::common::run::Setting;
-use crate::policies::is_clairvoyant;
+use crate::policies::{REHEARSED, is_clairvoyant};
 
 /// What to run: all of each with all of the others.
 pub struct Cases<'a> {
@@ -67,7 +67,9 @@ impl Cases<'_> {
         for (sigma, &wrong) in self.sigmas.iter().enumerate() {
             for (policy, (name, value)) in self.policies.iter().enumerate() {
                 let wrong = if is_clairvoyant(name) { 0.0 } else { wrong };
-                let ready = setting.ready(value, setting.estimates(wrong, seed));
+                let estimates = setting.estimates(wrong, seed);
+                let value = if name == REHEARSED { &setting.rehearsed(value, &estimates) } else { value };
+                let ready = setting.ready(value, estimates);
                 let row = ready.measured(&setting).map(|measured| Row {
                     source,
                     fleet,

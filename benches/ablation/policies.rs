@@ -1,11 +1,16 @@
 //! The policies by name.
 
 use drvdispatch::sched::Policy;
+use drvdispatch::sim::DEFAULT;
 
 /// A policy whose name ends in this is told what jobs really take.
 const CLAIRVOYANT: &str = "-clairvoyant";
 
+/// What `build` does: the default, unless going through the run beforehand finds another one better.
+pub const REHEARSED: &str = "rehearsed";
+
 fn named(name: &str) -> Option<Policy> {
+    let name = if name == REHEARSED { DEFAULT } else { name };
     let policy = Policy::named(name.strip_suffix(CLAIRVOYANT).unwrap_or(name))?;
     Some(Policy { keep_going: true, ..policy })
 }
@@ -17,7 +22,7 @@ pub fn is_clairvoyant(name: &str) -> bool {
 
 /// Those that were asked for, or all.
 pub fn chosen(names: &[String]) -> Result<Vec<(String, Policy)>, String> {
-    let mut all: Vec<String> = Policy::NAMES.iter().map(|&name| name.to_owned()).collect();
+    let mut all: Vec<String> = [REHEARSED].iter().chain(Policy::NAMES).map(|&name| name.to_owned()).collect();
     all.extend(["full", "heft"].map(|name| format!("{name}{CLAIRVOYANT}")));
     let names = if names.is_empty() { &all } else { names };
     let find = |name: &String| match named(name) {

@@ -6,7 +6,7 @@ use drvdispatch::drive::{Watch, drive};
 use drvdispatch::fleet::{Host, HostId};
 use drvdispatch::graph::{JobId, makespan_bound};
 use drvdispatch::sched::{Policy, Scheduler};
-use drvdispatch::sim::{Measure, Measured, SimWorld, noisy};
+use drvdispatch::sim::{Measure, Measured, Rehearsal, SimWorld, noisy};
 
 use super::graphs::Input;
 
@@ -41,11 +41,22 @@ impl<'a> Setting<'a> {
         makespan_bound(work, &self.input.truth, &limits)
     }
 
-    pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {
+    /// Who may build each job: everybody who builds.
+    fn eligible(&self) -> Table<JobId, Vec<HostId>> {
         let all: Vec<HostId> = self.hosts.ids().filter(|&host| self.hosts[host].slots > 0).collect();
-        let eligible = Table::filled(self.input.told.jobs.len(), all);
-        let scheduler =
-            Scheduler::new(self.input.told.clone(), self.hosts.clone(), estimates, eligible, policy.clone());
+        Table::filled(self.input.told.jobs.len(), all)
+    }
+
+    /// The policy that a run would have in place of this one, the default.
+    pub fn rehearsed(&self, policy: &Policy, estimates: &Table<JobId, Cost>) -> Policy {
+        let eligible = self.eligible();
+        let rehearsal = Rehearsal::new(&self.input.told, self.hosts, estimates, &eligible, None);
+        rehearsal.with_parallel(self.input.parallel.clone()).choose(policy).policy
+    }
+
+    pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {
+        let (told, hosts) = (self.input.told.clone(), self.hosts.clone());
+        let scheduler = Scheduler::new(told, hosts, estimates, self.eligible(), policy.clone());
         let world = SimWorld::new(&self.input.real, self.hosts, &self.truth, Vec::new())
             .with_parallel(self.input.parallel.clone());
         Ready { scheduler, world }

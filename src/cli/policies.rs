@@ -79,15 +79,28 @@ impl Decide {
             (None, true) => (jobs > MOST_JOBS)
                 .then(|| format!("policy: {name}; with more than {MOST_JOBS} derivations no other is tried")),
             (None, false) => {
-                let time = |trial: &Trial| trial.makespan.to_string();
-                let chosen = trials.iter().find(|trial| trial.name == *name).map(time).unwrap_or_default();
+                let chosen = trials.iter().find(|trial| trial.name == *name).map(chosen).unwrap_or_default();
                 let others = trials.iter().filter(|trial| trial.name != *name);
-                let others: Vec<String> =
-                    others.map(|trial| format!("{} would take {}", trial.name, time(trial))).collect();
-                Some(format!("policy: {name} in about {chosen}; {}", others.join(", ")))
+                let others: Vec<String> = others.map(rival).collect();
+                Some(format!("policy: {chosen}; {}", others.join(", ")))
             }
         }
     }
+}
+
+/// What a chosen policy takes.
+fn chosen(trial: &Trial) -> String {
+    format!("{} in about {}{}", trial.name, trial.makespan, on_average(trial))
+}
+
+/// What another one would take.
+fn rival(trial: &Trial) -> String {
+    format!("{} would take {}{}", trial.name, trial.makespan, on_average(trial))
+}
+
+/// What it takes if derivations take other than estimated, where that was looked at.
+fn on_average(trial: &Trial) -> String {
+    trial.mean.map(|mean| format!(" ({mean} on average)")).unwrap_or_default()
 }
 
 /// How the policies compare on one graph and fleet, as `--json` prints it; times in microseconds.
@@ -173,10 +186,10 @@ fn about(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::RIVALS;
+    use crate::sim::{PLANNED, RIVALS};
 
     fn trial(name: &'static str, seconds: u64) -> Trial {
-        Trial { name, makespan: Span::from_secs(seconds), bytes: 3 << 20, missing: 0 }
+        Trial { name, makespan: Span::from_secs(seconds), bytes: 3 << 20, missing: 0, mean: None }
     }
 
     #[test]
@@ -184,7 +197,7 @@ mod tests {
         for (name, _) in SHOWN {
             assert!(Policy::NAMES.contains(&name), "{name}");
         }
-        for name in RIVALS.iter().chain([&DEFAULT]) {
+        for name in RIVALS.iter().chain([&DEFAULT, &PLANNED]) {
             assert_ne!(about(name), "", "{name}");
         }
     }
@@ -195,12 +208,12 @@ mod tests {
             trial("full", 723),
             trial("all-local", 70),
             trial("all-fastest", 900),
-            trial("no-tolerance", 730),
+            Trial { mean: Some(Span::from_secs(790)), ..trial("no-tolerance", 730) },
         ];
         let choice =
             |name, trials: &[Trial]| Choice { name, policy: Policy::default(), trials: trials.to_vec() };
         let said = |choice: &Choice, jobs| Decide::default().said_of(choice, jobs).unwrap_or_default();
-        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 12m03s, all-fastest would take 15m00s, no-tolerance would take 12m10s");
+        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 12m03s, all-fastest would take 15m00s, no-tolerance would take 12m10s (13m10s on average)");
         insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 5000 derivations no other is tried");
         assert_eq!(said(&choice("full", &[]), 9), "", "one host");
         let asked = Decide { policy: Some("nix"), no_config: false };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Z90;
 use super::params::CostParams;
 use super::prior::OutputClass;
 use super::ratio::SPREAD_OF_BUILDS;
@@ -18,8 +19,6 @@ const DOWNLOAD_START: f64 = 1.0;
 const SOURCES: (f64, f64) = (1024.0, 16e9);
 /// How far the shipped table is off for a package, in units of the logarithm (99 packages of one host).
 const SPREAD_OF_TABLE: f64 = 0.63;
-/// The 90th percentile of the normal distribution, in standard deviations.
-const Z90: f64 = 1.281_551_565_5;
 
 /// How much was known of a package when it was estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -28,7 +28,7 @@ mod spread;
 #[cfg(test)]
 mod testkit;
 
-pub use estimate::Cost;
+pub use estimate::{Cost, Z90};
 pub use expectation::Known;
 pub use forecast::Forecast;
 pub use limits::limits;

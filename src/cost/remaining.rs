@@ -4,8 +4,6 @@ use super::estimate::Cost;
 use super::ratio::SHORTEST;
 use crate::base::Span;
 
-/// The distance from the median to the end of the 80 % interval, in standard deviations.
-const Z90: f64 = 1.281_551_565_544_6;
 /// Spread of the logarithm: neither certainty nor nonsense.
 const SPREAD: std::ops::RangeInclusive<f64> = 0.01..=2.0;
 /// So far below the median, having run for a while says nothing.
@@ -15,10 +13,8 @@ const NO_NEWS: f64 = -6.0;
 /// the mean of a lognormal distribution through the cost's quantiles beyond `elapsed`, but at least a
 /// tenth of what has elapsed, and never nothing: what is running does not end this very moment.
 pub fn remaining(cost: &Cost, elapsed: Span) -> Span {
-    let seconds = |span: Span| span.max(SHORTEST).as_secs_f64();
-    let median = seconds(cost.median);
-    let spread = (seconds(cost.p90) / seconds(cost.p10)).ln() / (2.0 * Z90);
-    let spread = spread.clamp(*SPREAD.start(), *SPREAD.end());
+    let median = cost.median.max(SHORTEST).as_secs_f64();
+    let spread = cost.spread().clamp(*SPREAD.start(), *SPREAD.end());
 
     let elapsed_s = elapsed.as_secs_f64();
     let z = (elapsed_s / median).ln() / spread;
@@ -54,6 +50,7 @@ fn mills(z: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::estimate::Z90;
     use super::*;
     use proptest::prelude::*;
 

@@ -5,11 +5,8 @@
 //! same. Measured elsewhere, the longest hundredth of 832 builds on one host had 61 % of all time.
 
 use crate::base::{Random, Span, Table};
-use crate::cost::{Cost, OutputClass};
+use crate::cost::{Cost, OutputClass, Z90};
 use crate::graph::{Job, JobId, Origin, PathId, Workload};
-
-/// Where the ends of an 80 % interval are in a normal distribution, in standard deviations.
-const P90: f64 = 1.281_551_565_5;
 
 /// How much heavier than lognormal the tail beyond the 90th percentile is: with it the percentiles 95 and
 /// 99 of those 832 builds, 10 and 67 times their median, follow from the 90th (5.4 times).
@@ -48,8 +45,8 @@ impl Model {
         let normal = self.random(What::Duration, &job.name).normal();
         // The two halves are of different width.
         let end = if normal > 0.0 { prior.p90 } else { prior.p10 };
-        let sigma = (end.as_secs_f64() / prior.median.as_secs_f64()).ln().abs() / P90;
-        let tail = 1.0 + TAIL * (normal - P90).max(0.0);
+        let sigma = (end.as_secs_f64() / prior.median.as_secs_f64()).ln().abs() / Z90;
+        let tail = 1.0 + TAIL * (normal - Z90).max(0.0);
         prior.median.scale((sigma * normal * tail).exp()).min(LONGEST)
     }
 
@@ -100,7 +97,7 @@ impl Model {
 pub fn noisy(durations: &Table<JobId, Span>, sigma: f64, seed: u64) -> Table<JobId, Cost> {
     let estimate = |(job, truth): (JobId, &Span)| {
         let median = truth.scale(Random::keyed(seed, u64::from(job.0)).lognormal(sigma));
-        let spread = (P90 * sigma).exp();
+        let spread = (Z90 * sigma).exp();
         Cost { median, p10: median.scale(1.0 / spread), p90: median.scale(spread) }
     };
     durations.iter().map(estimate).collect()

@@ -3,8 +3,13 @@
 //!
 //! For any list scheduler there are graphs for which doing everything in one place is several times
 //! better. They are rare and cannot be told by looking at them, but a simulated run costs milliseconds: so
-//! the plain ways are tried beside the default, and the soonest is taken. Everything takes what it is
-//! estimated to take, so what is compared are plans, not how well they stand being wrong.
+//! the plain ways are tried beside the default, and the soonest is taken.
+//!
+//! First everything takes what it is estimated to take. That compares plans, not how well they stand being wrong:
+//! where one comes near the default, both are gone through again with what jobs may take instead ([`draws`]), and
+//! the sooner one on average is taken. Where estimates are certain, so is the plan that is made of them.
+
+mod draws;
 
 use rayon::prelude::*;
 
@@ -22,10 +27,16 @@ pub const DEFAULT: &str = "full";
 
 /// What is tried beside it before a run.
 pub const RIVALS: [&str; 3] = ["all-local", "all-fastest", "no-tolerance"];
+/// What is tried, too, where estimates are certain: a plan that is kept to.
+pub const PLANNED: &str = "heft";
 
 /// How much sooner another policy has to be than the default: by less, estimates say nothing, and the
 /// default has more ways to go on when they are wrong.
 const MARGIN: f64 = 0.01;
+/// The same where estimates are certain.
+const CERTAIN: f64 = 0.001;
+/// What takes longer than the default by more than this is not looked at more closely.
+const NEAR: f64 = 0.05;
 /// And by so much at least: with estimates of tenths of a second, less than this says nothing, and a policy
 /// that keeps to one host is a bad one to be wrong with.
 const LEAST: Span = Span::from_secs(1);
@@ -60,6 +71,15 @@ pub struct Trial {
     pub bytes: u64,
     /// Wanted paths that would not come home.
     pub missing: usize,
+    /// The makespan on average if jobs take other than estimated, where that was looked at.
+    pub mean: Option<Span>,
+}
+
+impl Trial {
+    /// What counts of how long it takes.
+    pub fn takes(&self) -> Span {
+        self.mean.unwrap_or(self.makespan)
+    }
 }
 
 /// The policy for a run, and what it was compared with.
@@ -134,7 +154,29 @@ impl<'a> Rehearsal<'a> {
         let mut copied = Copied(0);
         let end = self.run(&mut scheduler, &mut copied);
         let missing = scheduler.verdict().missing.len();
-        Trial { name, makespan: end.since(Time::ZERO), bytes: copied.0, missing }
+        Trial { name, makespan: end.since(Time::ZERO), bytes: copied.0, missing, mean: None }
+    }
+
+    /// Goes through the run again under the default, the first of `trials`, and what comes near it, with other times.
+    fn look_closer(&self, trials: &mut [Trial], base: &Policy) {
+        let Some(default) = trials.first() else { return };
+        let limit = default.makespan.scale(1.0 + NEAR);
+        let mut near: Vec<&mut Trial> = trials.iter_mut().filter(|trial| trial.makespan <= limit).collect();
+        if near.len() < 2 {
+            return;
+        }
+        let names: Vec<&'static str> = near.iter().map(|trial| trial.name).collect();
+        let runs: Vec<Vec<Trial>> = (0..draws::COUNT)
+            .into_par_iter()
+            .map(|number| {
+                let truth = draws::draw(self.estimates, number);
+                Self { truth, ..self.clone() }.compare(&names, base)
+            })
+            .collect();
+        for (row, trial) in near.iter_mut().enumerate() {
+            let sum: u64 = runs.iter().map(|run| run[row].makespan.0).sum();
+            trial.mean = Some(Span(sum / draws::COUNT));
+        }
     }
 
     /// The default with the user's decisions, which `base` has, unless one of [`RIVALS`] gets as much done
@@ -146,21 +188,29 @@ impl<'a> Rehearsal<'a> {
         if builders < 2 || self.work.jobs.is_empty() || self.work.jobs.len() > MOST_JOBS {
             return default;
         }
+        let is_certain = draws::is_certain(self.estimates);
         let mut names = vec![DEFAULT];
         names.extend(RIVALS);
-        let trials = self.compare(&names, base);
-        let name = soonest(&trials);
+        names.extend(is_certain.then_some(PLANNED));
+        let mut trials = self.compare(&names, base);
+        if !is_certain {
+            self.look_closer(&mut trials, base);
+        }
+        let name = soonest(&trials, if is_certain { CERTAIN } else { MARGIN });
         let policy = named(name, base).unwrap_or_else(|| base.clone());
         Choice { name, policy, trials }
     }
 }
 
-/// The first, unless another one leaves no more undone and is sooner by the margin.
-fn soonest(trials: &[Trial]) -> &'static str {
+/// The first, unless another one leaves no more undone and is sooner by the margin, as far as both were looked at.
+fn soonest(trials: &[Trial], margin: f64) -> &'static str {
     let Some((default, rivals)) = trials.split_first() else { return DEFAULT };
-    let limit = default.makespan.scale(1.0 - MARGIN).min(default.makespan.saturating_sub(LEAST));
-    let better = rivals.iter().filter(|rival| rival.missing <= default.missing && rival.makespan < limit);
-    better.min_by_key(|rival| rival.makespan).unwrap_or(default).name
+    let takes = default.takes();
+    let limit = takes.scale(1.0 - margin).min(takes.saturating_sub(LEAST));
+    let is_alike =
+        |rival: &&Trial| rival.missing <= default.missing && rival.mean.is_some() == default.mean.is_some();
+    let better = rivals.iter().filter(is_alike).filter(|rival| rival.takes() < limit);
+    better.min_by_key(|rival| rival.takes()).unwrap_or(default).name
 }
 
 /// The policy of that name with what the user decided: the numbers that it goes by, whether to go on after a
