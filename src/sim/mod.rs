@@ -21,7 +21,7 @@ mod world;
 pub use measure::{Idle, Measure, Measured};
 pub use model::{Model, noisy};
 pub use recorded::{Conditions, Estimates, Outcome, Recording};
-pub use rehearsal::{Choice, DEFAULT, MOST_JOBS, PLANNED, RIVALS, Rehearsal, Trial, named};
+pub use rehearsal::{Choice, DEFAULT, EXACT, MOST_JOBS, RIVALS, Rehearsal, Trial, named};
 pub use trouble::{Fault, Slowdown};
 pub use wire::Wire;
 pub use world::{SimWorld, Speed};

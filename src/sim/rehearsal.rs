@@ -26,9 +26,10 @@ use crate::sched::{Policy, Scheduler};
 pub const DEFAULT: &str = "full";
 
 /// What is tried beside it before a run.
-pub const RIVALS: [&str; 3] = ["all-local", "all-fastest", "no-tolerance"];
-/// What is tried, too, where estimates are certain: a plan that is kept to.
-pub const PLANNED: &str = "heft";
+pub const RIVALS: [&str; 2] = ["all-local", "all-fastest"];
+/// What is tried, too, where estimates are certain: small differences between ranks then mean something, and a
+/// plan may be kept to. Where they are not, these do worse than the default as often as better.
+pub const EXACT: [&str; 2] = ["no-tolerance", "heft"];
 
 /// How much sooner another policy has to be than the default: by less, estimates say nothing, and the
 /// default has more ways to go on when they are wrong.
@@ -191,7 +192,7 @@ impl<'a> Rehearsal<'a> {
         let is_certain = draws::is_certain(self.estimates);
         let mut names = vec![DEFAULT];
         names.extend(RIVALS);
-        names.extend(is_certain.then_some(PLANNED));
+        names.extend(EXACT.iter().filter(|_| is_certain));
         let mut trials = self.compare(&names, base);
         if !is_certain {
             self.look_closer(&mut trials, base);
