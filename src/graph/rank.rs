@@ -3,6 +3,7 @@
 //! Costs are what the caller says they are; so is what lies between a job and its users, such as moving
 //! its outputs.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::order::Order;
@@ -103,22 +104,27 @@ impl Ranks {
 
     /// The jobs of the longest way, first to last; among equals the smallest id.
     pub fn critical_path(&self) -> Vec<JobId> {
-        let longest = |jobs: &mut dyn Iterator<Item = JobId>| {
-            jobs.min_by_key(|&job| (std::cmp::Reverse(self.rank[job]), job))
-        };
-        let mut path: Vec<JobId> = longest(&mut self.rank.ids()).into_iter().collect();
-        while let Some(next) =
-            path.last().and_then(|&job| longest(&mut self.order.users(job).iter().copied()))
-            && path.len() < self.rank.len()
-        {
-            path.push(next);
-        }
-        path
+        let first = self.longest(self.rank.ids());
+        std::iter::successors(first, |&job| self.next(job)).take(self.rank.len()).collect()
+    }
+
+    /// The user of a job by way of which the end is farthest; among equals the smallest id.
+    pub fn next(&self, job: JobId) -> Option<JobId> {
+        self.longest(self.users(job).iter().copied())
+    }
+
+    /// The jobs that need `job`, ascending.
+    pub fn users(&self, job: JobId) -> &[JobId] {
+        self.order.users(job)
+    }
+
+    fn longest(&self, jobs: impl Iterator<Item = JobId>) -> Option<JobId> {
+        jobs.min_by_key(|&job| (Reverse(self.rank[job]), job))
     }
 
     /// The rank of `job` by its cost and the ranks of its users.
     fn fresh(&self, job: JobId) -> Span {
-        let users = self.order.users(job).iter().map(|&user| self.rank[user]);
+        let users = self.users(job).iter().map(|&user| self.rank[user]);
         let after = self.after.get(job).copied().unwrap_or_default();
         self.cost[job] + users.max().map_or(Span::ZERO, |rank| after + rank)
     }

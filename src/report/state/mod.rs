@@ -80,7 +80,6 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct RunState {
     header: Arc<Header>,
-    dependents: Table<JobId, Vec<JobId>>,
     ranks: Ranks,
     jobs: Table<JobId, JobState>,
     counts: Counts,
@@ -102,12 +101,8 @@ impl RunState {
     /// read are.
     pub fn new(header: Arc<Header>) -> Self {
         let jobs = &header.workload.jobs;
-        let mut dependents: Table<JobId, Vec<JobId>> = Table::filled(jobs.len(), Vec::new());
-        for (id, job) in jobs.iter() {
-            job.needs.iter().for_each(|need| dependents[*need].push(id));
-        }
         Self {
-            ranks: Ranks::new(&header, &dependents),
+            ranks: Ranks::new(&header),
             jobs: Table::filled(jobs.len(), JobState::Waiting),
             counts: Counts { waiting: jobs.len(), ..Counts::default() },
             hosts: Table::filled(header.hosts.len(), HostState::default()),
@@ -120,7 +115,6 @@ impl RunState {
             interrupted: false,
             found: vec![false; header.workload.paths.len()],
             gathered: false,
-            dependents,
             header,
         }
     }
@@ -323,11 +317,11 @@ impl RunState {
     }
 
     fn skip_dependents(&mut self, failed: JobId) {
-        let mut open = self.dependents[failed].clone();
+        let mut open = self.ranks.users(failed).to_vec();
         while let Some(job) = open.pop() {
             if self.jobs[job] == JobState::Waiting {
                 self.set(job, JobState::Skipped { because: failed });
-                open.extend(&self.dependents[job]);
+                open.extend(self.ranks.users(job));
             }
         }
     }

@@ -3,8 +3,8 @@
 //! For showing only: the scheduler has its own ranks, which also count transfers.
 
 use super::{JobState, RunState};
-use crate::base::{Id, Span, Table, Time};
-use crate::graph::JobId;
+use crate::base::{Id, Span, Time};
+use crate::graph::{self, JobId};
 use crate::run::Header;
 
 /// The longest way from now to the end of the run.
@@ -16,49 +16,35 @@ pub struct CriticalPath {
     pub left: Span,
 }
 
-/// Per job: the time at its fastest host, and from its start to the end along the longest way.
+/// How long the run takes from the start of each job, at the fastest hosts.
 #[derive(Debug)]
 pub(super) struct Ranks {
-    best: Table<JobId, Span>,
-    rank: Table<JobId, Span>,
-    next: Table<JobId, Option<JobId>>,
+    of: graph::Ranks,
     /// Slots times speed, over all hosts.
     capacity: f64,
 }
 
 impl Ranks {
-    pub(super) fn new(header: &Header, dependents: &Table<JobId, Vec<JobId>>) -> Self {
-        let jobs = &header.workload.jobs;
-        let best: Table<JobId, Span> =
-            jobs.iter().map(|(id, _)| header.estimates[id].median.scale(1.0 / fastest(header, id))).collect();
-        let mut ranks = Self {
-            rank: best.clone(),
-            next: Table::filled(jobs.len(), None),
+    pub(super) fn new(header: &Header) -> Self {
+        let jobs = header.workload.jobs.ids();
+        let best = jobs.map(|id| header.estimates[id].median.scale(1.0 / fastest(header, id))).collect();
+        Self {
+            of: graph::Ranks::new(&header.workload, best),
             capacity: header.hosts.iter().map(|(_, h)| f64::from(h.slots) * h.speed).sum(),
-            best,
-        };
-        let mut open: Table<JobId, usize> = dependents.iter().map(|(_, d)| d.len()).collect();
-        let mut free: Vec<JobId> = open.iter().filter(|(_, n)| **n == 0).map(|(id, _)| id).collect();
-        while let Some(id) = free.pop() {
-            let longest = dependents[id].iter().copied().max_by_key(|d| (ranks.rank[*d], !d.index()));
-            ranks.next[id] = longest;
-            ranks.rank[id] = ranks.best[id] + ranks.after(id);
-            for need in &jobs[id].needs {
-                open[*need] -= 1;
-                if open[*need] == 0 {
-                    free.push(*need);
-                }
-            }
         }
-        ranks
+    }
+
+    /// The jobs that need a job.
+    pub(super) fn users(&self, job: JobId) -> &[JobId] {
+        self.of.users(job)
     }
 
     pub(super) fn critical_path(&self, run: &RunState, now: Time) -> Option<CriticalPath> {
         let waiting = run.jobs.iter().filter(|(_, state)| **state == JobState::Waiting);
-        let waiting = waiting.map(|(job, _)| (self.rank[job], job));
+        let waiting = waiting.map(|(job, _)| (self.of.of(job), job));
         let running = run.running().map(|(job, _, r)| (r.left(now) + self.after(job), job));
         let (left, first) = running.chain(waiting).max_by_key(|(left, job)| (*left, !job.index()))?;
-        let jobs = std::iter::successors(Some(first), |job| self.next[*job]).collect();
+        let jobs = std::iter::successors(Some(first), |job| self.of.next(*job)).collect();
         Some(CriticalPath { jobs, left })
     }
 
@@ -76,7 +62,7 @@ impl Ranks {
     }
 
     fn after(&self, job: JobId) -> Span {
-        self.next[job].map_or(Span::ZERO, |next| self.rank[next])
+        self.of.next(job).map_or(Span::ZERO, |next| self.of.of(next))
     }
 }
 

@@ -3,7 +3,6 @@
 use super::{Entry, Header, Step};
 use crate::base::{Id, Table};
 use crate::fleet::HostId;
-use crate::graph::{Job, JobId, Origin, PathSpec};
 use crate::run::{Event, Order, Outcome, SlotId, Source};
 
 type Checked = Result<(), String>;
@@ -34,14 +33,7 @@ pub(super) fn header(header: &Header) -> Checked {
             return Err(format!("job {id} has the parallel part {part}, which is not between 0 and 1"));
         }
     }
-    for (id, row) in work.jobs.iter() {
-        job(header, id, row).map_err(|why| format!("job {id}: {why}"))?;
-    }
-    for (id, row) in work.paths.iter() {
-        path(header, row).map_err(|why| format!("path {id}: {why}"))?;
-    }
-    within(&work.paths, &work.wanted).map_err(|why| format!("what is wanted: {why}"))?;
-    acyclic(&work.jobs)
+    work.check().map_err(|why| why.to_string())
 }
 
 /// Checks a line against the header.
@@ -111,26 +103,6 @@ fn order(header: &Header, order: &Order) -> Checked {
     }
 }
 
-fn job(header: &Header, id: JobId, job: &Job) -> Checked {
-    let work = &header.workload;
-    within(&work.jobs, &job.needs)?;
-    within(&work.paths, &job.inputs)?;
-    within(&work.paths, &job.outputs)?;
-    ascending(&job.needs)?;
-    ascending(&job.inputs)?;
-    match job.outputs.iter().find(|out| work.paths[**out].origin != Origin::Job(id)) {
-        Some(out) => Err(format!("its output {out} comes from elsewhere")),
-        None => Ok(()),
-    }
-}
-
-fn path(header: &Header, path: &PathSpec) -> Checked {
-    if let Origin::Job(job) = path.origin {
-        one(&header.workload.jobs, job)?;
-    }
-    within(&header.workload.paths, &path.refs)
-}
-
 fn slot_of(header: &Header, host: HostId, slot: SlotId) -> Checked {
     one(&header.hosts, host)?;
     let slots = header.hosts[host].slots;
@@ -146,35 +118,4 @@ fn one<I: Id + std::fmt::Display, T>(table: &Table<I, T>, id: I) -> Checked {
 
 fn within<I: Id + std::fmt::Display, T>(table: &Table<I, T>, ids: &[I]) -> Checked {
     ids.iter().try_for_each(|id| one(table, *id))
-}
-
-fn ascending<I: Id + std::fmt::Display>(ids: &[I]) -> Checked {
-    match ids.windows(2).find(|pair| pair[0] >= pair[1]) {
-        Some(pair) => Err(format!("{} comes after {}, but such lists ascend", pair[1], pair[0])),
-        None => Ok(()),
-    }
-}
-
-/// Takes away, again and again, what needs nothing that is left.
-fn acyclic(jobs: &Table<JobId, Job>) -> Checked {
-    let mut open: Table<JobId, usize> = jobs.iter().map(|(_, job)| job.needs.len()).collect();
-    let mut dependents: Table<JobId, Vec<JobId>> = Table::filled(jobs.len(), Vec::new());
-    for (id, job) in jobs.iter() {
-        job.needs.iter().for_each(|need| dependents[*need].push(id));
-    }
-    let mut free: Vec<JobId> = open.iter().filter(|(_, n)| **n == 0).map(|(id, _)| id).collect();
-    let mut taken = 0;
-    while let Some(id) = free.pop() {
-        taken += 1;
-        for dependent in &dependents[id] {
-            open[*dependent] -= 1;
-            if open[*dependent] == 0 {
-                free.push(*dependent);
-            }
-        }
-    }
-    match open.iter().find(|(_, n)| **n > 0) {
-        Some((id, _)) if taken < jobs.len() => Err(format!("job {id} needs itself, by way of others")),
-        _ => Ok(()),
-    }
 }

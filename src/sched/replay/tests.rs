@@ -10,6 +10,7 @@ use crate::run::{Attempt, FORMAT, LogWriter, Made, Outcome, SlotId, Times, read_
 /// Two jobs on two hosts, of which the second is lost.
 fn header() -> Header {
     let job = |i: u32| Job {
+        drv: format!("j{i}.drv"),
         name: format!("j{i}"),
         system: "x".into(),
         outputs: vec![PathId(i)],
