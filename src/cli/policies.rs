@@ -213,7 +213,7 @@ mod tests {
             |name, trials: &[Trial]| Choice { name, policy: Policy::default(), trials: trials.to_vec() };
         let said = |choice: &Choice, jobs| Decide::default().said_of(choice, jobs).unwrap_or_default();
         insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s (1m19s on average); full would take 12m03s, all-fastest would take 15m00s");
-        insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 5000 derivations no other is tried");
+        insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 20000 derivations no other is tried");
         assert_eq!(said(&choice("full", &[]), 9), "", "one host");
         let asked = Decide { policy: Some("nix"), no_config: false };
         assert_eq!(asked.said_of(&choice("nix", &[]), 9).unwrap(), "policy: nix, as asked for");
