@@ -40,7 +40,7 @@ pub(super) struct Stores {
     /// The paths that [`Stores::fill_closure`] has met, by its last call that did.
     met: Table<PathId, u64>,
     calls: u64,
-    /// How often a host has lost a path.
+    /// What [`Stores::losses`] returns.
     losses: u32,
     /// Per host what a transfer would take from it, and which hosts those are.
     from: Table<HostId, u64>,
@@ -58,6 +58,8 @@ struct Row {
     nearest: Option<(u32, Option<HostId>)>,
     substitutable: bool,
     wanted: bool,
+    /// Whether a host has it or had it.
+    known: bool,
 }
 
 impl Row {
@@ -79,6 +81,7 @@ impl Stores {
             nearest: None,
             substitutable: path.origin == Origin::Substituter,
             wanted: false,
+            known: false,
         };
         let mut stores = Self {
             holders: Holders::new(work.paths.len(), hosts),
@@ -120,7 +123,8 @@ impl Stores {
         let mut stack = vec![path];
         while let Some(p) = stack.pop() {
             if self.holders.insert(p, host) {
-                self.paths[p].nearest = None;
+                let row = &mut self.paths[p];
+                (row.nearest, row.known) = (None, true);
                 self.touched.push((host, p));
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
@@ -172,10 +176,13 @@ impl Stores {
         }
     }
 
-    /// Records an output where it was built, now that its size and references are known.
+    /// Records an output where it was built, now that its size and references are known. One that was there before
+    /// may be in closures that have been found.
     pub fn made(&mut self, host: HostId, made: &Made) {
-        self.paths[made.path].size = made.size;
-        self.paths[made.path].refs.clone_from(&made.refs);
+        let row = &mut self.paths[made.path];
+        self.losses += u32::from(row.known && (row.size != made.size || row.refs != made.refs));
+        row.size = made.size;
+        row.refs.clone_from(&made.refs);
         self.hold(host, made.path);
     }
 
@@ -254,7 +261,8 @@ impl Stores {
         }
     }
 
-    /// How often a host has lost a path.
+    /// How often a host has lost a path, or one that there was has been made anew and is another: how often more may
+    /// be lacking than before.
     pub fn losses(&self) -> u32 {
         self.losses
     }

@@ -127,6 +127,52 @@ proptest! {
     }
 }
 
+/// What can happen to a closure, by a path, its references beyond itself, and a host.
+fn change_of_closure() -> impl Strategy<Value = (Change, Vec<u32>)> {
+    (change(), proptest::collection::vec(1..PATHS, 0..3))
+}
+
+proptest! {
+    #[test]
+    fn a_kept_closure_lacks_nothing_whatever_is_lost_and_made_again(
+        changes in proptest::collection::vec(change_of_closure(), 1..60),
+    ) {
+        let mut work = work();
+        for path in 0..PATHS - 1 {
+            work.paths[PathId(path)].refs = vec![PathId(path + 1)];
+        }
+        let hosts: Table<HostId, Host> = (0..HOSTS).map(|_| host()).collect();
+        let (mut stores, mut lacks) = (Stores::new(&work, HOSTS as usize), Lacks::new(&work, HOSTS as usize));
+        hosts.ids().for_each(|host| stores.set_reachable(host, true));
+        for (change, refs) in changes {
+            if let Change::Made(host, path, size) = change {
+                let refs = refs.iter().map(|further| path + further).filter(|&path| path < PATHS);
+                let made = Made { path: PathId(path), size: size << 20, refs: refs.map(PathId).collect() };
+                stores.made(HostId(host), &made);
+                // Who reads it is looked at anew; who only reads what refers to it is not.
+                let readers = work.jobs.iter().filter(|(_, job)| job.inputs.contains(&PathId(path)));
+                readers.for_each(|(job, _)| lacks.drop_job(job));
+            } else {
+                apply(&change, &work, &mut stores, &mut lacks);
+            }
+            for (job, spec) in work.jobs.iter() {
+                let mut closure = Vec::new();
+                stores.fill_closure(&spec.inputs, &mut closure);
+                let losses = stores.losses();
+                let kept = lacks.closure(job, losses, |list| list.clone_from(&closure)).to_vec();
+                let missed = closure.iter().find(|path| !kept.contains(path));
+                prop_assert_eq!(missed, None, "of {} after {:?}", job, &change);
+                let most = lacks.most(job, losses).unwrap_or_else(|| host().link.time(stores.bytes(&kept).max(1)));
+                lacks.set_most(job, most);
+                for to in hosts.ids() {
+                    let now = stores.transfer_time(&hosts, to, &closure, Span::ZERO);
+                    prop_assert!(now <= most, "{} to {} after {:?}", job, to, &change);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_change_at_one_host_leaves_the_others_alone() {
     let work = work();
