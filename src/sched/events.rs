@@ -21,6 +21,7 @@ impl Scheduler {
             }
             Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
                 self.hosts.spec[*host].cores = *cores;
+                self.only = self.policy.confine.host(&self.hosts.spec);
                 self.outgrown[*host] = self.shared_out(*host);
                 self.forecasts.touch(*host);
             }

@@ -241,7 +241,7 @@ impl Scheduler {
             home_failures: vec![0; work.paths.len()],
             home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),
-            only: confined(&hosts, policy.confine),
+            only: policy.confine.host(&hosts),
             paces: Paces::new(&work, &hosts),
             eligible: shared(eligible),
             hosts: Hosts::new(hosts),
@@ -344,16 +344,6 @@ impl Scheduler {
     /// Wanted paths that are not at home yet.
     fn unmet_wants(&self) -> impl Iterator<Item = PathId> + '_ {
         self.stores.unmet()
-    }
-}
-
-/// The one host that the policy would use as long as it is there.
-fn confined(hosts: &Table<HostId, Host>, confine: Confine) -> Option<HostId> {
-    let power = |h: &HostId| f64::from(hosts[*h].lanes()) * hosts[*h].speed;
-    match confine {
-        Confine::No => None,
-        Confine::Home => Some(HostId::HOME),
-        Confine::Fastest => hosts.ids().rev().max_by(|a, b| power(a).total_cmp(&power(b))),
     }
 }
 

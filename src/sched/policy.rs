@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Span;
+use crate::base::{Span, Table};
+use crate::fleet::{Host, HostId};
 
 /// How to decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +107,19 @@ pub enum Confine {
     Home,
     /// The one that does the most work per second only.
     Fastest,
+}
+
+impl Confine {
+    /// Which host that is, if it is one; of equally fast ones the first.
+    pub fn host(self, hosts: &Table<HostId, Host>) -> Option<HostId> {
+        let power = |host: &HostId| f64::from(hosts[*host].lanes()) * hosts[*host].speed;
+        let builders = hosts.ids().rev().filter(|host| hosts[*host].slots > 0);
+        match self {
+            Confine::No => None,
+            Confine::Home => Some(HostId::HOME),
+            Confine::Fastest => builders.max_by(|a, b| power(a).total_cmp(&power(b))),
+        }
+    }
 }
 
 /// How many cores a job is given.

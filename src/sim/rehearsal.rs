@@ -43,7 +43,7 @@ const NEAR: f64 = 0.05;
 const LEAST: Span = Span::from_secs(1);
 
 /// With more jobs than this only the default is looked at: on two processors, the comparison takes about half
-/// a second for 12,000 of them on four hosts.
+/// a second for 12,000 of them on four hosts, and three times as long where something comes near.
 pub const MOST_JOBS: usize = 20_000;
 
 /// What is known before a run.
@@ -175,14 +175,29 @@ impl<'a> Rehearsal<'a> {
             })
             .collect();
         for (row, trial) in near.iter_mut().enumerate() {
-            let sum: u64 = runs.iter().map(|run| run[row].makespan.0).sum();
-            trial.mean = Some(Span(sum / draws::COUNT));
+            let sum: Span = runs.iter().map(|run| run[row].makespan).sum();
+            trial.mean = Some(Span(sum.0 / draws::COUNT));
         }
     }
 
-    /// The default with the user's decisions, which `base` has, unless one of [`RIVALS`] gets as much done
-    /// clearly sooner. Without a second host that builds there is nothing to choose from, and with more
-    /// than [`MOST_JOBS`] jobs it is not tried.
+    /// What is worth trying beside the default: of those of [`RIVALS`] that keep to one host, none whose host builds
+    /// nothing, and only the first with each host.
+    fn rivals(&self, base: &Policy) -> Vec<&'static str> {
+        let mut kept_to = Vec::new();
+        let mut is_worth = |name: &&'static str| {
+            let Some(host) = named(name, base).and_then(|policy| policy.confine.host(&self.sized)) else {
+                return true;
+            };
+            let is_new = self.sized[host].slots > 0 && !kept_to.contains(&host);
+            kept_to.push(host);
+            is_new
+        };
+        RIVALS.into_iter().filter(|name| is_worth(name)).collect()
+    }
+
+    /// The default with the user's decisions, which `base` has, unless one of [`RIVALS`] or, where estimates are
+    /// certain, of [`EXACT`] gets as much done clearly sooner. Without a second host that builds there is nothing to
+    /// choose from, and with more than [`MOST_JOBS`] jobs it is not tried.
     pub fn choose(&self, base: &Policy) -> Choice {
         let builders = self.hosts.rows().iter().filter(|host| host.slots > 0).count();
         let default = Choice { name: DEFAULT, policy: base.clone(), trials: Vec::new() };
@@ -191,7 +206,7 @@ impl<'a> Rehearsal<'a> {
         }
         let is_certain = draws::is_certain(self.estimates);
         let mut names = vec![DEFAULT];
-        names.extend(RIVALS);
+        names.extend(self.rivals(base));
         names.extend(EXACT.iter().filter(|_| is_certain));
         let mut trials = self.compare(&names, base);
         if !is_certain {

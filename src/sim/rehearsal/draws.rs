@@ -15,7 +15,10 @@ const NEXT_TO_NOTHING: f64 = 1.02;
 
 /// Whether all jobs will take what they are estimated to take.
 pub fn is_certain(estimates: &Table<JobId, Cost>) -> bool {
-    estimates.rows().iter().all(|cost| cost.p90 <= cost.median.scale(NEXT_TO_NOTHING))
+    let is_narrow = |Cost { median, p10, p90 }: &Cost| {
+        *p90 <= median.scale(NEXT_TO_NOTHING) && *median <= p10.scale(NEXT_TO_NOTHING)
+    };
+    estimates.rows().iter().all(is_narrow)
 }
 
 /// What each job takes in one of these runs, drawn from its estimate's distribution; the same for the same number.
@@ -43,6 +46,22 @@ mod tests {
     fn only_estimates_that_are_all_narrow_are_certain() {
         let of = |widths: &[f64]| is_certain(&widths.iter().map(|&width| cost(60, width)).collect());
         assert_eq!([of(&[]), of(&[1.0, 1.01]), of(&[1.0, 1.1])], [true, true, false]);
+        let less = Cost { p90: Span::from_secs(60), ..cost(60, 3.0) };
+        assert!(!is_certain(&[less].into_iter().collect()), "it may be done much sooner");
+    }
+
+    #[test]
+    fn whatever_an_estimate_says_there_is_a_time() {
+        let of = |median, p10, p90| {
+            let estimates = [Cost { median: Span(median), p10: Span(p10), p90: Span(p90) }].into_iter().collect();
+            (0..COUNT).map(|number| draw(&estimates, number)[JobId(0)].unwrap().0).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0, 0, 5_000_000), [0; COUNT as usize]);
+        assert_eq!(of(7, 7, 7), [7; COUNT as usize]);
+        assert_eq!(of(7, 5, 0), [7; COUNT as usize], "nothing is told apart below a millisecond");
+        let backwards = of(1 << 40, 1 << 50, 1 << 30);
+        assert!(backwards.iter().all(|&time| time > 0), "{backwards:?}");
+        assert!(of(u64::MAX, 1, u64::MAX).contains(&u64::MAX), "no more than there is");
     }
 
     #[test]

@@ -194,6 +194,49 @@ fn what_the_user_decided_holds_under_every_policy() {
     assert_eq!(named("best", &base), None);
 }
 
+#[test]
+fn what_keeps_to_one_host_is_tried_once_for_each_that_builds() {
+    let jobs: Vec<_> = (0..4).map(|_| (vec![], 60, 1, 0)).collect();
+    let tried = |hosts: &[(u32, f64, u64)]| -> Vec<&str> {
+        case(&jobs, hosts).choose().trials.iter().map(|trial| trial.name).collect()
+    };
+    let small = (1, 1.0, 100);
+    assert_eq!(tried(&[HOME, FAR]), [DEFAULT, "all-local", "all-fastest"]);
+    assert_eq!(tried(&[(4, 1.0, 0), small]), [DEFAULT, "all-local"], "this machine is the fastest");
+    assert_eq!(tried(&[(0, 1.0, 0), small, small]), [DEFAULT, "all-fastest"], "this machine builds nothing");
+}
+
+#[test]
+fn the_fastest_host_is_one_that_builds_by_the_processors_that_it_says_it_has() {
+    let mut case = case(&[(vec![], 60, 1, 0), (vec![0], 60, 1, 0)], &[(0, 1.0, 0), (2, 1.0, 100), (3, 1.0, 100)]);
+    case.hosts[HostId::HOME].cores = 64;
+    let where_built = |facts: Vec<Event>| {
+        let up = |host, slot| Event::SlotUp { host: HostId(host), slot: SlotId(slot) };
+        let slots = [up(1, 0), up(1, 1), up(2, 0), up(2, 1), up(2, 2)];
+        let facts = facts.into_iter().chain(slots).chain([Event::FleetReady]).collect();
+        let rehearsal = case.rehearsal(Some(facts));
+        let mut built = Built(Vec::new());
+        let policy = named("all-fastest", &Policy::default()).unwrap();
+        rehearsal.run(&mut rehearsal.scheduler(policy), &mut built);
+        built.0
+    };
+    assert_eq!(where_built(vec![]), [HostId(2); 2]);
+    assert_eq!(where_built(vec![Event::HostCores { host: HostId(1), cores: 16 }]), [HostId(1); 2]);
+}
+
+/// Where builds were begun.
+struct Built(Vec<HostId>);
+
+impl Watch for Built {
+    fn event(&mut self, _at: Time, _event: &Event) {}
+
+    fn order(&mut self, _at: Time, order: &Order) {
+        if let Order::Build { host, .. } = order {
+            self.0.push(*host);
+        }
+    }
+}
+
 fn any_case() -> impl Strategy<Value = Case> {
     let job = (proptest::collection::vec(0..12usize, 0..3), 1..300u64, 0..800u64, 0..1500u64);
     let host = (1..4u32, 1..8u32, 1..200u64);
