@@ -1,5 +1,6 @@
 //! `drvdispatch explain`, and what `plan --explain` says: why a job went where it went.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use globset::Glob;
 
 use super::error::CliError;
 use super::runs::find;
-use crate::base::{Table, Time};
+use crate::base::{Span, Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
 use crate::run::{Attempt, Entry, Event, Expectation, Order, Step};
@@ -111,7 +112,7 @@ impl Explained<'_> {
         let name = |host: HostId| self.hosts[host].name.as_str();
         let reason = match &binding.build {
             Some(_) if copies(self.entries).contains(&(job, binding.seat.attempt)) => WHY_A_COPY.to_owned(),
-            Some((_, expect)) => why(expect, name),
+            Some((_, expect)) => among(&binding.offers, chosen, name).unwrap_or_else(|| why(expect, name)),
             None => "but the build never began there".to_owned(),
         };
         let moment = binding.at.since(Time::ZERO);
@@ -204,10 +205,23 @@ pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String
     }
 }
 
+/// The same by what all hosts had to offer, of which the order to build has only one, as it looked in passing;
+/// `None` if the chosen one or all others had nothing.
+fn among<'a>(offers: &[OfferParts], chosen: HostId, name: impl Fn(HostId) -> &'a str) -> Option<String> {
+    let (own, others): (Vec<&OfferParts>, _) = offers.iter().partition(|offer| offer.host == chosen);
+    let (own, best) = (own.first()?, others.into_iter().min_by_key(|offer| (offer.avoided, offer.finish))?);
+    let (here, there, name) = (own.finish, best.finish, name(best.host));
+    let at_once = if own.queue == Span::ZERO { ", but begun at once" } else { "" };
+    Some(match here.cmp(&there) {
+        Ordering::Less => format!("done {} sooner than on {name}", there.saturating_sub(here)),
+        Ordering::Equal => format!("as soon as on {name}"),
+        Ordering::Greater => format!("done {} later than on {name}{at_once}", here.saturating_sub(there)),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Span;
     use crate::cost::Cost;
     use crate::fleet::LinkSpeed;
     use crate::graph::{Job, Origin, PathId, PathSpec};
@@ -262,6 +276,28 @@ mod tests {
         assert_eq!(copied(vec![build(0, 1), failed, build(1, 2)]), []);
         assert_eq!(copied(vec![build(0, 1), lost(1), build(1, 2)]), []);
         assert_eq!(copied(vec![build(0, 1), lost(2), build(1, 2)]).len(), 1);
+    }
+
+    #[test]
+    fn the_reason_is_what_the_table_shows() {
+        let offer = |host, queue, finish, avoided| OfferParts {
+            host: HostId(host),
+            queue: Span::from_secs(queue),
+            transfer: Span::ZERO,
+            work: Span::from_secs(finish - queue),
+            finish: Span::from_secs(finish),
+            avoided,
+        };
+        let said = |offers: &[OfferParts]| among(offers, HostId(0), |host| ["a", "b", "c"][host.0 as usize]);
+        let [own, later] = [offer(0, 0, 30, false), offer(1, 2, 34, false)];
+        assert_eq!(said(&[own, later]).unwrap(), "done 4.0s sooner than on b");
+        assert_eq!(said(&[own, offer(2, 1, 30, false)]).unwrap(), "as soon as on c");
+        let sooner = offer(2, 1, 16, false);
+        assert_eq!(said(&[sooner, own, later]).unwrap(), "done 14s later than on c, but begun at once");
+        assert_eq!(said(&[sooner, offer(0, 3, 30, false)]).unwrap(), "done 14s later than on c");
+        let failed = OfferParts { avoided: true, ..sooner };
+        assert_eq!(said(&[failed, own, later]).unwrap(), "done 4.0s sooner than on b");
+        assert_eq!([said(&[own]), said(&[later])], [None, None]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, WHY_A_COPY, copies, why};
 use super::learned::{Basis, Learned, Remember};
-use super::policies::{Comparison, Decide};
+use super::policies::{Comparison, Decide, Tried};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
@@ -62,6 +62,8 @@ struct Plan {
     unreachable: Vec<String>,
     /// The policy's name.
     policy: &'static str,
+    /// That policy and those that it was compared with; empty where there was no choice.
+    tried: Vec<Tried>,
     /// What is to be said of it.
     #[serde(skip)]
     choice: Option<String>,
@@ -192,6 +194,7 @@ fn make(
         losses: meter.finish(end, lower_bound),
         unreachable,
         policy: choice.name,
+        tried: choice.trials.iter().map(Tried::from).collect(),
         choice: args.decide.said_of(&choice, work.jobs.len()),
         estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),

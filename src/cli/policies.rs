@@ -34,7 +34,8 @@ pub const SHOWN: [(&str, &str); 9] = [
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 #[command(next_help_heading = "How to decide")]
 pub struct Decide {
-    /// Decide by this policy, instead of by the default one or, where that is sooner, a plainer one
+    /// Decide by this policy. Without it, by the default one or, where that is sooner, a plainer one; what is replayed,
+    /// as it was
     #[arg(long, value_name = "NAME", value_parser = names())]
     pub policy: Option<&'static str>,
     /// Ignore the configuration file: decide and estimate by the numbers that are built in
@@ -79,28 +80,42 @@ impl Decide {
             (None, true) => (jobs > MOST_JOBS)
                 .then(|| format!("policy: {name}; with more than {MOST_JOBS} derivations no other is tried")),
             (None, false) => {
-                let chosen = trials.iter().find(|trial| trial.name == *name).map(chosen).unwrap_or_default();
-                let others = trials.iter().filter(|trial| trial.name != *name);
-                let others: Vec<String> = others.map(rival).collect();
-                Some(format!("policy: {chosen}; {}", others.join(", ")))
+                let (chosen, others): (Vec<&Trial>, Vec<&Trial>) =
+                    trials.iter().partition(|trial| trial.name == *name);
+                let list = |trials: &[&Trial], of: &dyn Fn(&Trial) -> Option<String>| -> String {
+                    trials.iter().filter_map(|trial| of(trial)).collect::<Vec<_>>().join(", ")
+                };
+                let takes =
+                    list(&chosen, &|trial| Some(format!("{} in about {}", trial.name, trial.makespan)));
+                let rivals =
+                    list(&others, &|trial| Some(format!("{} would take {}", trial.name, trial.makespan)));
+                let means = list(&[chosen, others].concat(), &|trial| {
+                    Some(format!("{} {}", trial.name, trial.mean?))
+                });
+                let means = if means.is_empty() { means } else { format!("{ON_AVERAGE}{means}") };
+                Some(format!("policy: {takes}; {rivals}{means}"))
             }
         }
     }
 }
 
-/// What a chosen policy takes.
-fn chosen(trial: &Trial) -> String {
-    format!("{} in about {}{}", trial.name, trial.makespan, on_average(trial))
+/// Before what those that come near take if derivations take other than estimated.
+const ON_AVERAGE: &str = "; on average, as builds take more or less than estimated: ";
+
+/// What was tried before a run, as `--json` prints it; times in microseconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tried {
+    policy: &'static str,
+    makespan: Span,
+    /// The makespan on average if derivations take other than estimated, where that was looked at.
+    mean: Option<Span>,
 }
 
-/// What another one would take.
-fn rival(trial: &Trial) -> String {
-    format!("{} would take {}{}", trial.name, trial.makespan, on_average(trial))
-}
-
-/// What it takes if derivations take other than estimated, where that was looked at.
-fn on_average(trial: &Trial) -> String {
-    trial.mean.map(|mean| format!(" ({mean} on average)")).unwrap_or_default()
+impl From<&Trial> for Tried {
+    fn from(&Trial { name, makespan, mean, .. }: &Trial) -> Self {
+        Self { policy: name, makespan, mean }
+    }
 }
 
 /// How the policies compare on one graph and fleet, as `--json` prints it; times in microseconds.
@@ -204,19 +219,29 @@ mod tests {
 
     #[test]
     fn the_line_says_what_was_chosen_over_what() {
-        let trials = vec![
-            trial("full", 723),
-            Trial { mean: Some(Span::from_secs(79)), ..trial("all-local", 70) },
-            trial("all-fastest", 900),
-        ];
+        let trials = vec![trial("full", 723), trial("all-local", 70), trial("all-fastest", 900)];
         let choice =
             |name, trials: &[Trial]| Choice { name, policy: Policy::default(), trials: trials.to_vec() };
         let said = |choice: &Choice, jobs| Decide::default().said_of(choice, jobs).unwrap_or_default();
-        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s (1m19s on average); full would take 12m03s, all-fastest would take 15m00s");
+        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 12m03s, all-fastest would take 15m00s");
+        let trials = [("full", 83), ("all-local", 79)]
+            .map(|(name, mean)| Trial { mean: Some(Span::from_secs(mean)), ..trial(name, 70) });
+        insta::assert_snapshot!(said(&choice("all-local", &trials), 9), @"policy: all-local in about 1m10s; full would take 1m10s; on average, as builds take more or less than estimated: all-local 1m19s, full 1m23s");
         insta::assert_snapshot!(said(&choice("full", &[]), MOST_JOBS + 1), @"policy: full; with more than 20000 derivations no other is tried");
         assert_eq!(said(&choice("full", &[]), 9), "", "one host");
         let asked = Decide { policy: Some("nix"), no_config: false };
         assert_eq!(asked.said_of(&choice("nix", &[]), 9).unwrap(), "policy: nix, as asked for");
+    }
+
+    #[test]
+    fn programs_get_what_was_tried() {
+        let tried = [trial("full", 2), Trial { mean: Some(Span::from_secs(3)), ..trial("all-local", 1) }];
+        let tried: Vec<Tried> = tried.iter().map(Tried::from).collect();
+        let expected = serde_json::json!([
+            { "policy": "full", "makespan": 2_000_000, "mean": null },
+            { "policy": "all-local", "makespan": 1_000_000, "mean": 3_000_000 },
+        ]);
+        assert_eq!(serde_json::to_value(tried).unwrap(), expected);
     }
 
     #[test]

@@ -17,10 +17,11 @@ use what_if::WhatIf;
 /// Go through recorded runs again: check their orders, or see what else they might have come to
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "\
-Without any of the options below --exact, the facts of each log are fed to a fresh scheduler, and its orders are
-compared with those of the log. With any of them, the durations, sizes and faults of the run are kept and it is
-simulated under other conditions, beside what it was. A graph that `nix derivation show -r` has printed can take
-the place of a run: then everything takes what it is estimated to.
+Without any of the options below --exact, the facts of each log are fed to a fresh scheduler, and
+its orders are compared with those of the log. With any of them, the durations, sizes and faults of
+the run are kept and it is simulated under other conditions, beside what it was. A graph that
+`nix derivation show -r` has printed can take the place of a run: then everything takes what it is
+estimated to.
 
 Exit codes: 0 all is well; 1 the orders of a log are not those of this version, or anything else.")]
 pub struct ReplayArgs {

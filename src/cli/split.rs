@@ -173,15 +173,14 @@ fn text(split: &Split) -> String {
         let (shard, count) = (part.shard, part.build.len());
         let _ = writeln!(out, "{shard:>5}  {count:>11}  {cost:>7}  {start:>7}  {finish:>7}  {needs}");
     }
-    let _ = writeln!(
-        out,
-        "{} in {}: done in about {}, if each begins when those that it needs are done; {} cross between them",
-        plural(split.derivations, "derivation"),
-        plural(split.shards.len(), "shard"),
-        split.makespan,
-        bytes(split.crossing_bytes)
-    );
+    let (count, shards) = (plural(split.derivations, "derivation"), plural(split.shards.len(), "shard"));
+    let _ = write!(out, "{count} in {shards}: done in about {}", split.makespan);
     if split.shards.len() > 1 {
+        let crossing = bytes(split.crossing_bytes);
+        let _ = writeln!(
+            out,
+            ", if each begins when those that it needs are done; {crossing} cross between them"
+        );
         let word = if split.makespan < split.one_machine {
             ""
         } else {
@@ -194,12 +193,14 @@ fn text(split: &Split) -> String {
             split.one_machine,
             more.unwrap_or_default()
         );
+        let _ = writeln!(
+            out,
+            "one schedule over all these machines could take {} at best: `drvdispatch build`, where they can be reached",
+            split.lower_bound
+        );
+    } else {
+        out.push('\n');
     }
-    let _ = writeln!(
-        out,
-        "one schedule over all these machines could take {} at best: `drvdispatch build`, where they can be reached",
-        split.lower_bound
-    );
     out
 }
 
@@ -252,6 +253,15 @@ mod tests {
         assert_eq!(json["shards"][1]["needs"], need);
         assert_eq!(json["shards"][0]["uploads"], need[0]["paths"]);
         assert_eq!((&json["derivations"], &json["crossingBytes"]), (&2.into(), &(1 << 20).into()));
+    }
+
+    #[test]
+    fn of_one_machine_nothing_is_said_of_several() {
+        insta::assert_snapshot!(text(&divided(&chain(2), 1)), @r"
+        shard  derivations     cost     from    until  needs
+            0            2    1m00s     0.0s    1m00s  nothing of others
+        2 derivations in 1 shard: done in about 1m00s
+        ");
     }
 
     #[test]

@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn whatever_an_estimate_says_there_is_a_time() {
         let of = |median, p10, p90| {
-            let estimates = [Cost { median: Span(median), p10: Span(p10), p90: Span(p90) }].into_iter().collect();
+            let estimates =
+                [Cost { median: Span(median), p10: Span(p10), p90: Span(p90) }].into_iter().collect();
             (0..COUNT).map(|number| draw(&estimates, number)[JobId(0)].unwrap().0).collect::<Vec<_>>()
         };
         assert_eq!(of(0, 0, 5_000_000), [0; COUNT as usize]);

@@ -208,7 +208,8 @@ fn what_keeps_to_one_host_is_tried_once_for_each_that_builds() {
 
 #[test]
 fn the_fastest_host_is_one_that_builds_by_the_processors_that_it_says_it_has() {
-    let mut case = case(&[(vec![], 60, 1, 0), (vec![0], 60, 1, 0)], &[(0, 1.0, 0), (2, 1.0, 100), (3, 1.0, 100)]);
+    let mut case =
+        case(&[(vec![], 60, 1, 0), (vec![0], 60, 1, 0)], &[(0, 1.0, 0), (2, 1.0, 100), (3, 1.0, 100)]);
     case.hosts[HostId::HOME].cores = 64;
     let where_built = |facts: Vec<Event>| {
         let up = |host, slot| Event::SlotUp { host: HostId(host), slot: SlotId(slot) };
