@@ -17,7 +17,7 @@ use common::{clusters, graphs};
 #[command(name = "bench-sched")]
 struct Args {
     /// Seeds: made-up worlds for each graph
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: u64,
     /// Policies to compare, by name; the first is what the others are compared to
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
@@ -29,7 +29,7 @@ struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", default_value = "het4,wan,homog,cores")]
     clusters: Vec<String>,
     /// How wrong estimates are: standard deviations of their logarithms
-    #[arg(long, value_delimiter = ',', value_name = "SIGMA,…", default_value = "0,0.36,0.63,1.0")]
+    #[arg(long, value_delimiter = ',', value_name = "SIGMA,…", default_value = "0,0.36,0.63,1.0", value_parser = sigma)]
     sigma: Vec<f64>,
     /// A few minutes' table in a few seconds: two seeds, two sigmas, three graphs
     #[arg(long)]
@@ -49,6 +49,11 @@ struct Args {
     /// What `cargo bench` says
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn sigma(text: &str) -> Result<f64, String> {
+    let sigma = text.parse().ok().filter(|sigma: &f64| (0.0..=5.0).contains(sigma));
+    sigma.ok_or_else(|| "a standard deviation of logarithms is a number from 0 to 5".to_owned())
 }
 
 fn main() -> std::process::ExitCode {

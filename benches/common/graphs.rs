@@ -121,18 +121,27 @@ pub fn sources(names: &[String]) -> (Vec<Source>, Vec<String>) {
     let mut files: Vec<PathBuf> = match std::fs::read_dir(&dir) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) => {
-            if names.is_empty() {
+            let is_asked =
+                |part: &String| !["system", "distribution"].iter().any(|own| own.contains(part.as_str()));
+            if names.is_empty() || names.iter().any(is_asked) {
                 take("workflows", Err(format!("{}: {error}", dir.display())));
             }
             Vec::new()
         }
     };
+    let is_there = !files.is_empty();
     files.retain(|file| file.to_string_lossy().ends_with(".json.gz"));
     files.sort();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().replace(".json.gz", "");
         if wanted(&name) {
             take(&name, workflow(&name, &file));
+        }
+    }
+    for part in names.iter().filter(|_| is_there) {
+        let is_part = |name: &str| name.contains(part.as_str());
+        if !found.iter().any(|source| is_part(&source.name)) && !missing.iter().any(|why| is_part(why)) {
+            missing.push(format!("{part}: no graph has this in its name"));
         }
     }
     (found, missing)
