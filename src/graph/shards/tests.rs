@@ -65,6 +65,21 @@ fn what_rests_on_one_base_and_ends_in_one_job_runs_side_by_side() {
 }
 
 #[test]
+fn parts_are_of_like_cost_unless_others_are_clearly_sooner() {
+    // Two sources beside each other, and a chain of twenty on both.
+    let mut needs = vec![vec![], vec![], vec![0, 1]];
+    needs.extend((2..21).map(|job| vec![job]));
+    let long = sized(work(&needs));
+    let costs = |source: u64| -> Vec<Span> {
+        let cost = (0..22).map(|job| Span(if job < 2 { source } else { 10 })).collect();
+        Sharding::new(&long, &cost, 3, 1).shards.rows().iter().map(|shard| shard.cost).collect()
+    };
+    let even = costs(5);
+    assert!(even.iter().all(|part| (60..=80).contains(&part.0)), "{even:?}");
+    assert_eq!(costs(50), [Span(50), Span(50), Span(200)], "a sixth sooner");
+}
+
+#[test]
 fn bases_may_follow_each_other() {
     let fork = |on: usize| (0..2).map(move |_| vec![on]);
     let mut needs = vec![vec![]];
@@ -85,7 +100,7 @@ proptest! {
         let equals = Sharding::equal(&work, &Order::new(&work), &cost, slots, count);
         let best = Sharding::new(&work, &cost, count, slots);
         prop_assert!(best.makespan() <= equals.makespan());
-        prop_assert!(best == equals || best.makespan() < equals.makespan());
+        prop_assert!(best == equals || best.makespan() <= equals.makespan().scale(1.0 - GAIN));
         let sharding = if equal { equals } else { best };
         prop_assert_eq!(sharding.shards.len(), count as usize);
         let mut seen = BTreeSet::new();
