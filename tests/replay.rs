@@ -206,6 +206,21 @@ fn conditions_change_what_a_run_comes_to() {
 }
 
 #[test]
+fn noise_is_told_of_each_row_that_has_it_and_is_no_change_by_itself() {
+    let file = recorded("layered");
+    let names = |args: &[&str]| -> Vec<String> {
+        let (json, err, code) = output(&[&["--json", file.to_str().unwrap()], args].concat());
+        assert_eq!(code, 0, "{err}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let rows = json[0]["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--noise", "0.5", "--seeds", "2"]), ["as it was, noise 0.5"]);
+    let both = names(&["--noise", "0.5", "--policy", "nix"]);
+    assert_eq!(both, ["as it was, noise 0.5", "policy nix, noise 0.5"]);
+}
+
+#[test]
 fn what_does_not_fit_is_said() {
     let file = recorded("onebig");
     let file = file.to_str().unwrap();

@@ -35,15 +35,16 @@ pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Res
     let graph = replayed.makespan.is_none();
     let asked = what_if.conditions(replayed)?;
     let mut variants = Vec::new();
-    let name = what_if.name();
+    let (name, noise) = (what_if.name(), what_if.noise_only().name());
     // Of a graph there is nothing that it was.
-    if !graph || name.is_empty() {
-        let name = if graph { "as planned" } else { "as it was" };
+    if !graph || name == noise {
+        let was = if graph { "as planned" } else { "as it was" };
+        let name = if noise.is_empty() { was.to_owned() } else { format!("{was}, {noise}") };
         let conditions =
             Conditions { noise: asked.noise, seed: asked.seed, ..Conditions::as_recorded(recording) };
-        variants.push(Variant { kind: Kind::Recorded, name: name.to_owned(), conditions });
+        variants.push(Variant { kind: Kind::Recorded, name, conditions });
     }
-    if !name.is_empty() {
+    if name != noise {
         variants.push(Variant { kind: Kind::Asked, name, conditions: asked.clone() });
     }
     if compare {

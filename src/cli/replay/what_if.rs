@@ -109,6 +109,11 @@ impl WhatIf {
         words
     }
 
+    /// Without all but that builds take other than recorded, which what the run was is gone through with, too.
+    pub(super) fn noise_only(&self) -> WhatIf {
+        WhatIf { noise: self.noise, seed: self.seed, ..WhatIf::default() }
+    }
+
     fn changes(&self) -> HostChanges {
         HostChanges {
             without: self.without.clone(),
