@@ -1,8 +1,8 @@
 //! How many cores a job is given, and how long it takes with them.
 //!
 //! A job takes `w × ((1 - f) + f / c)` on `c` cores (Amdahl), where `w` is its work on one core and `f` its
-//! parallel part. Cores are given out as `free cores / ready jobs`: with much to do each job has one, and
-//! the last ones share what there is. A host whose number of cores is not known leaves the choice to its
+//! parallel part. Cores are given out as `free cores / ready jobs`, but no fewer than a host has for each free slot:
+//! with much to do each slot has its part, and the last jobs share what there is. A host whose number of cores is not known leaves the choice to its
 //! own Nix, and its jobs are taken to run as estimated.
 
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use crate::graph::JobId;
 use crate::run::SlotId;
 
 use super::Scheduler;
+use super::forecast::Left;
 use super::offer::Offer;
 use super::policy::{Choice, Cores};
 use super::state::{JobState, Seat};
@@ -40,10 +41,21 @@ impl Scheduler {
             Cores::Adaptive if all == 0 => 0,
             Cores::Adaptive if self.parallel[job] <= 0.0 => 1,
             Cores::Adaptive => {
-                let free = self.forecasts.of(host).cores.max(1);
-                let share = if self.is_big(job) { free } else { self.share };
+                let each = self.cores_each(host);
+                let free = self.forecasts.of(host).cores.most.max(each).max(1);
+                let share = if self.is_big(job) { free } else { self.share.max(each) };
                 share.clamp(1, free).min(all)
             }
+        }
+    }
+
+    /// The cores for each free slot of a host, or for each slot if none is free, so that all are in use when the slots
+    /// are, and none is given out twice.
+    fn cores_each(&self, host: HostId) -> u32 {
+        let (spec, outlook) = (&self.hosts.spec[host], self.forecasts.of(host));
+        match u32::try_from(outlook.free.len()) {
+            Ok(free) if free > 0 => outlook.cores.once / free,
+            _ => spec.lanes() / spec.slots.max(1),
         }
     }
 
@@ -110,18 +122,19 @@ impl Scheduler {
             .ids()
             .map(|h| self.forecasts.of(h))
             .filter(|outlook| !outlook.free.is_empty())
-            .map(|outlook| outlook.cores)
+            .map(|outlook| outlook.cores.most)
             .sum();
         let ready = u32::try_from(self.jobs.ready_count().max(1)).unwrap_or(u32::MAX);
         self.share = (free / ready).max(1);
     }
 
     /// The cores that a host has left, its jobs' taken off.
-    pub(super) fn cores_left(&self, host: HostId) -> u32 {
-        let spec = &self.hosts.spec[host];
+    pub(super) fn cores_left(&self, host: HostId) -> Left {
+        let lanes = self.hosts.spec[host].lanes();
         let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.given[job].max(1)).sum();
         let given = given + self.hosts.older_cores(host);
-        self.most_cores(host).saturating_sub(given).min(spec.lanes())
+        let most = self.most_cores(host).saturating_sub(given).min(lanes);
+        Left { most, once: lanes.saturating_sub(given) }
     }
 
     /// The cores of a host that jobs with more than one have in sum.
@@ -217,7 +230,7 @@ impl Scheduler {
             match self.hosts.open_slots(host) {
                 Some(slots) => self.forecasts.set(host, slots, &taken, cores),
                 // What runs there is of no use to whoever looks for a slot.
-                None => self.forecasts.set(host, &BTreeSet::new(), &[], 0),
+                None => self.forecasts.set(host, &BTreeSet::new(), &[], Left::default()),
             }
         }
         self.forecasts.taken = taken;

@@ -12,6 +12,15 @@ use crate::base::{Id, Table, Time};
 use crate::fleet::HostId;
 use crate::run::SlotId;
 
+/// Cores that may be given to jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// With those that may be given out beyond what the host has.
+    pub most: u32,
+    /// Without.
+    pub once: u32,
+}
+
 /// What is expected of one host.
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
@@ -21,7 +30,7 @@ pub(super) struct Outlook {
     /// jobs were charged to it.
     pub ends: Vec<Time>,
     /// Cores that no job was given; as many as there are slots where the host's number is not known.
-    pub cores: u32,
+    pub cores: Left,
     /// Jobs charged to it that have no slot yet.
     pub charged: u32,
 }
@@ -54,7 +63,8 @@ impl Outlook {
     fn take(&mut self, end: Time, cores: u32) -> Option<SlotId> {
         let slot = self.free.pop()?;
         self.insert(end);
-        self.cores = self.cores.saturating_sub(cores);
+        self.cores.most = self.cores.most.saturating_sub(cores);
+        self.cores.once = self.cores.once.saturating_sub(cores);
         Some(slot)
     }
 
@@ -202,7 +212,7 @@ impl Forecasts {
     }
 
     /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one, ascending by slot.
-    pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: u32) {
+    pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: Left) {
         let outlook = &mut self.settled[host];
         outlook.free.clear();
         let mut taken_slots = taken.iter().rev().map(|(slot, _)| slot).peekable();

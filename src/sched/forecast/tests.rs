@@ -11,7 +11,7 @@ struct Naive {
     /// Ends of what keeps a slot busy, jobs that wait for one included.
     ends: Vec<Time>,
     charged: u32,
-    cores: u32,
+    cores: Left,
 }
 
 impl Naive {
@@ -51,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(naive: &mut Naive, slot: SlotId, end: Time, cores: u32) {
     naive.taken.push((slot, end));
     naive.ends.push(end);
-    naive.cores = naive.cores.saturating_sub(cores);
+    naive.cores.most = naive.cores.most.saturating_sub(cores);
+    naive.cores.once = naive.cores.once.saturating_sub(cores);
 }
 
 fn charge(naive: &mut Naive, end: Time) {
@@ -74,10 +75,10 @@ proptest! {
         let slots: BTreeSet<SlotId> = slots.into_iter().map(SlotId).collect();
         let taken: Vec<_> = slots.iter().copied().zip(busy.into_iter().map(Time)).collect();
         let ends = taken.iter().map(|&(_, end)| end).collect();
-        let mut naive = Naive { slots: slots.clone(), taken: taken.clone(), ends, charged: 0, cores };
+        let mut naive = Naive { slots: slots.clone(), taken: taken.clone(), ends, charged: 0, cores: Left { most: cores, once: cores / 2 } };
         let mut forecasts = Forecasts::new(1);
         prop_assert!(forecasts.is_stale(HOST), "nothing is known yet");
-        forecasts.set(HOST, &slots, &taken, cores);
+        forecasts.set(HOST, &slots, &taken, Left { most: cores, once: cores / 2 });
         let first = taken.iter().map(|&(_, end)| end).min();
         prop_assert_eq!(forecasts.is_overdue(HOST, Time(at)), first.is_some_and(|end| end <= Time(at)));
         for step in steps {
@@ -107,7 +108,7 @@ proptest! {
             prop_assert_eq!(&outlook.ends, &naive.ends);
         }
         // A new round forgets what was only charged.
-        forecasts.set(HOST, &slots, &taken, cores);
+        forecasts.set(HOST, &slots, &taken, Left { most: cores, once: cores / 2 });
         prop_assert_eq!(forecasts.of(HOST).charged, 0);
         prop_assert_eq!(forecasts.of(HOST).ends.len(), taken.len());
     }
