@@ -168,7 +168,8 @@ impl Scheduler {
     }
 
     /// The transfer times that are kept for ready jobs are nothing where nothing is to be transferred, and
-    /// only there; and the hosts that are thought to have all inputs of one are those that do.
+    /// only there; the hosts that are thought to have all inputs of one are those that do; and a closure that is kept
+    /// is one.
     fn check_lacks(&self) -> Result<(), String> {
         if self.policy.transfer_overhead == Span::ZERO {
             return Ok(());
@@ -182,6 +183,10 @@ impl Scheduler {
                 if settled && (known == Span::ZERO) != self.inputs_complete(host, job) {
                     return Err(format!("what {job} lacks on {host} is out of date"));
                 }
+            }
+            let closure = self.lacks.kept_closure(job, self.stores.losses());
+            if closure.is_some_and(|closure| !self.stores.is_closure(inputs, closure)) {
+                return Err(format!("the closure that is kept of {job} lacks something"));
             }
             let settled = |host| !inputs.iter().any(|&path| pending.contains(&(host, path)));
             if let Some(complete) = self.lacks.complete(job) {

@@ -2,8 +2,8 @@
 //!
 //! A job takes `w × ((1 - f) + f / c)` on `c` cores (Amdahl), where `w` is its work on one core and `f` its
 //! parallel part. Cores are given out as `free cores / ready jobs`, but no fewer than a host has for each free slot:
-//! with much to do each slot has its part, and the last jobs share what there is. A host whose number of cores is not known leaves the choice to its
-//! own Nix, and its jobs are taken to run as estimated.
+//! with much to do each slot has its part, and the last jobs share what there is. A host whose number of cores is
+//! not known leaves the choice to its own Nix, and its jobs are taken to run as estimated.
 
 use std::collections::BTreeSet;
 

@@ -127,6 +127,12 @@ impl Lacks {
         &row.closure
     }
 
+    /// The closure that is kept of a job's inputs, if it holds.
+    pub fn kept_closure(&self, job: JobId, losses: u32) -> Option<&[PathId]> {
+        let row = &self.rows[self.row[job]?.index()];
+        (row.closed == Some(losses)).then_some(&row.closure)
+    }
+
     /// What none of a job's transfer times exceeds by its closure, if that is known.
     pub fn most(&self, job: JobId, losses: u32) -> Option<Span> {
         let row = &self.rows[self.row[job]?.index()];

@@ -4,11 +4,13 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Id, Span, Time};
 use crate::fleet::HostId;
-use crate::graph::JobId;
+use crate::graph::{JobId, PathId, Workload};
 use crate::run::Expectation;
 
 use super::Scheduler;
+use super::lacks::Lacks;
 use super::policy::Choice;
+use super::stores::Stores;
 
 /// What a job would meet on one host.
 #[derive(Clone, Copy, Debug)]
@@ -248,8 +250,7 @@ impl Scheduler {
         if let Some(known) = self.lacks.most(job, losses) {
             return known;
         }
-        let inputs = &self.work.jobs[job].inputs;
-        let closure = self.lacks.closure(job, losses, |list| self.stores.fill_closure(inputs, list));
+        let closure = closure(&mut self.lacks, &mut self.stores, &self.work, job);
         let bytes = self.stores.bytes(closure);
         let most = self.policy.transfer_overhead + self.hosts.longest_way(bytes.max(1));
         self.lacks.set_most(job, most);
@@ -261,8 +262,7 @@ impl Scheduler {
         if let Some(known) = self.lacks.get(host, job) {
             return known;
         }
-        let (inputs, losses) = (&self.work.jobs[job].inputs, self.stores.losses());
-        let closure = self.lacks.closure(job, losses, |list| self.stores.fill_closure(inputs, list));
+        let closure = closure(&mut self.lacks, &mut self.stores, &self.work, job);
         let span = self.stores.transfer_time(&self.hosts.spec, host, closure, self.policy.transfer_overhead);
         self.lacks.set(host, job, span);
         span
@@ -277,4 +277,9 @@ impl Scheduler {
         let Some(&(home, cost)) = self.pull.get(job).and_then(Option::as_ref) else { return Span::ZERO };
         if home == host { Span::ZERO } else { cost }
     }
+}
+
+/// What some host lacks of a job's inputs with their closures.
+fn closure<'a>(lacks: &'a mut Lacks, stores: &mut Stores, work: &Workload, job: JobId) -> &'a [PathId] {
+    lacks.closure(job, stores.losses(), |list| stores.fill_closure(&work.jobs[job].inputs, list))
 }

@@ -261,6 +261,15 @@ impl Stores {
         }
     }
 
+    /// Whether a list has all that [`Stores::fill_closure`] would put there.
+    pub fn is_closure(&self, inputs: &[PathId], closure: &[PathId]) -> bool {
+        let listed: BTreeSet<PathId> = closure.iter().copied().collect();
+        let has = |paths: &[PathId]| {
+            paths.iter().all(|path| listed.contains(path) || self.holders.is_everywhere(*path))
+        };
+        has(inputs) && closure.iter().all(|&path| has(&self.paths[path].refs))
+    }
+
     /// How often a host has lost a path, or one that there was has been made anew and is another: how often more may
     /// be lacking than before.
     pub fn losses(&self) -> u32 {

@@ -62,7 +62,7 @@ impl Ranks {
     }
 
     fn after(&self, job: JobId) -> Span {
-        self.of.next(job).map_or(Span::ZERO, |next| self.of.of(next))
+        self.of.of(job).saturating_sub(self.of.cost(job))
     }
 }
 
