@@ -21,6 +21,7 @@ impl Scheduler {
         self.check_clusters()?;
         self.check_copies()?;
         self.hosts.spec.ids().try_for_each(|host| self.check_host(host))?;
+        self.hosts.check()?;
         self.check_lacks()
     }
 

@@ -29,8 +29,6 @@ pub(super) struct HostState {
     pub health: Health,
     /// Connected slots, without those with older attempts.
     pub slots: BTreeSet<SlotId>,
-    /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
-    older: BTreeMap<SlotId, Older>,
     /// Vain tries to reach it since it was last up.
     pub tries: u32,
     /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
@@ -57,6 +55,10 @@ pub(super) struct Older {
 pub(super) struct Hosts {
     pub spec: Table<HostId, Host>,
     state: Table<HostId, HostState>,
+    /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
+    older: BTreeMap<(HostId, SlotId), Older>,
+    /// The hosts that are lost, probed, refused or drained: mostly none, and asked for at each step.
+    ailing: BTreeSet<HostId>,
 }
 
 impl Hosts {
@@ -67,14 +69,13 @@ impl Hosts {
             .map(|host| HostState {
                 health: Health::Connecting,
                 slots: BTreeSet::new(),
-                older: BTreeMap::new(),
                 tries: 0,
                 drained: None,
                 trouble: String::new(),
                 bandwidth: host.link.bandwidth,
             })
             .collect();
-        Self { spec, state }
+        Self { spec, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
     }
 
     /// How long so many bytes take over the link on which that is longest.
@@ -101,6 +102,7 @@ impl Hosts {
         let drained = &mut self.state[host].drained;
         let new = drained.is_none();
         drained.get_or_insert_with(|| cause.to_owned());
+        self.ailing.insert(host);
         new
     }
 
@@ -123,40 +125,41 @@ impl Hosts {
         let state = &mut self.state[host];
         state.health = Health::Up;
         state.tries = 0;
+        if state.drained.is_none() {
+            self.ailing.remove(&host);
+        }
         // A new connection has no old build.
-        state.older.remove(&slot);
+        self.older.remove(&(host, slot));
         state.slots.insert(slot)
     }
 
     /// Leaves a slot to an attempt that is no longer its job's newest, until that is over.
     pub fn set_aside(&mut self, host: HostId, slot: SlotId, older: Older) {
-        let state = &mut self.state[host];
-        if state.slots.remove(&slot) {
-            state.older.insert(slot, older);
+        if self.state[host].slots.remove(&slot) {
+            self.older.insert((host, slot), older);
         }
     }
 
     /// The attempt that goes on beside a job's newest one.
     pub fn older_of(&self, job: JobId) -> Option<(HostId, SlotId)> {
-        let goes_on = |(_, older): &(&SlotId, &Older)| older.job == job && !older.ends;
-        self.state.iter().find_map(|(host, state)| Some((host, *state.older.iter().find(goes_on)?.0)))
+        let goes_on = |(_, older): &(_, &Older)| older.job == job && !older.ends;
+        self.older.iter().find(goes_on).map(|(&place, _)| place)
     }
 
     /// The cores of the attempts on a host that are not their jobs' newest.
     pub fn older_cores(&self, host: HostId) -> u32 {
-        self.state[host].older.values().map(|older| older.cores.max(1)).sum()
+        let here = self.older.range((host, SlotId(0))..=(host, SlotId(u32::MAX)));
+        here.map(|(_, older)| older.cores.max(1)).sum()
     }
 
     /// The attempts that go on beside newer ones, and where.
     pub fn all_older(&self) -> impl Iterator<Item = (HostId, SlotId, Older)> + '_ {
-        self.state
-            .iter()
-            .flat_map(|(host, state)| state.older.iter().map(move |(s, older)| (host, *s, *older)))
+        self.older.iter().map(|(&(host, slot), &older)| (host, slot, older))
     }
 
     /// The attempt in a slot was told to end.
     pub fn end_older(&mut self, host: HostId, slot: SlotId) -> Option<Older> {
-        let older = self.state[host].older.get_mut(&slot).filter(|older| !older.ends)?;
+        let older = self.older.get_mut(&(host, slot)).filter(|older| !older.ends)?;
         older.ends = true;
         Some(*older)
     }
@@ -165,9 +168,8 @@ impl Hosts {
     pub fn older_over(&mut self, job: JobId, attempt: Attempt) -> Option<(HostId, SlotId, Older)> {
         let known = |(_, _, older): &(HostId, SlotId, Older)| (older.job, older.attempt) == (job, attempt);
         let (host, slot, older) = self.all_older().find(known)?;
-        let state = &mut self.state[host];
-        state.older.remove(&slot);
-        state.slots.insert(slot);
+        self.older.remove(&(host, slot));
+        self.state[host].slots.insert(slot);
         Some((host, slot, older))
     }
 
@@ -181,28 +183,30 @@ impl Hosts {
         cause.clone_into(&mut state.trouble);
         let wait = policy.first_retry.scale(f64::from(1u32 << state.tries.min(16)));
         state.tries += 1;
-        state.slots.clear();
-        state.older.clear();
         state.health = Health::Lost { retry: at + wait.min(policy.last_retry) };
+        self.disconnect(host);
         true
     }
 
     /// A host is out for this run.
     pub fn refused(&mut self, host: HostId, cause: &str) {
         cause.clone_into(&mut self.state[host].trouble);
-        self.state[host].slots.clear();
-        self.state[host].older.clear();
         self.state[host].health = Health::Refused;
+        self.disconnect(host);
+    }
+
+    /// A host's slots are gone, with all that was built in them.
+    fn disconnect(&mut self, host: HostId) {
+        self.state[host].slots.clear();
+        self.older.retain(|&(on, _), _| on != host);
+        self.ailing.insert(host);
     }
 
     /// The lost hosts whose probe is due; they count as probing from now on.
     pub fn due(&mut self, at: Time) -> Vec<HostId> {
-        let due: Vec<HostId> = self
-            .state
-            .iter()
-            .filter(|(_, s)| matches!(s.health, Health::Lost { retry } if retry <= at))
-            .map(|(h, _)| h)
-            .collect();
+        let is_due = |health: Health| matches!(health, Health::Lost { retry } if retry <= at);
+        let ailing = self.ailing.iter().copied();
+        let due: Vec<HostId> = ailing.filter(|&host| is_due(self.state[host].health)).collect();
         for &host in &due {
             self.state[host].health = Health::Probing;
         }
@@ -211,11 +215,11 @@ impl Hosts {
 
     /// When the next probe is due.
     pub fn next_retry(&self) -> Option<Time> {
-        let retry = |s: &HostState| match s.health {
+        let retry = |&host: &HostId| match self.state[host].health {
             Health::Lost { retry } => Some(retry),
             _ => None,
         };
-        self.state.rows().iter().filter_map(retry).min()
+        self.ailing.iter().filter_map(retry).min()
     }
 
     /// Why none of these hosts, all of them out of hope, is left for a job. Of many, the first are named.
@@ -241,7 +245,7 @@ impl Hosts {
 
     /// Whether some host is out of hope; only then can a job be.
     pub fn any_hopeless(&self, policy: &Policy) -> bool {
-        self.spec.ids().any(|h| !self.has_hope(h, policy))
+        self.ailing.iter().any(|&host| !self.has_hope(host, policy))
     }
 
     /// Whether the host is up for jobs or may yet be.
@@ -254,6 +258,17 @@ impl Hosts {
             Health::Lost { .. } | Health::Probing => self.state[host].tries < policy.host_tries,
             Health::Refused => false,
         }
+    }
+
+    /// Audits which hosts count as ailing.
+    pub fn check(&self) -> Result<(), String> {
+        let is_well =
+            |s: &HostState| matches!(s.health, Health::Up | Health::Connecting) && s.drained.is_none();
+        let ailing = self.state.iter().filter(|(_, state)| !is_well(state)).map(|(host, _)| host);
+        if !ailing.eq(self.ailing.iter().copied()) {
+            return Err("the hosts that count as ailing are others".to_owned());
+        }
+        Ok(())
     }
 
     /// Takes in how fast a link really was: a mean in which the newest transfer counts for 0.3. What is
