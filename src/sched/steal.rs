@@ -22,7 +22,9 @@ impl Scheduler {
     /// Moves jobs that wait for their inputs to free slots where they would be done sooner by a margin.
     /// What was already sent to the old host counts half against the move.
     pub(super) fn steal(&mut self, at: Time, out: &mut Vec<Order>) {
-        let Some(margin) = self.policy.steal_margin else { return };
+        let Some(margin) = self.policy.steal_margin.filter(|_| !self.forecasts.free().is_clear()) else {
+            return;
+        };
         let staging: Vec<JobId> = self.jobs.staging().collect();
         for job in staging {
             let JobState::Staging(seat) = self.jobs.state(job) else { continue };
@@ -34,7 +36,10 @@ impl Scheduler {
                 let is_another = *host != seat.host && self.forecasts.is_free(*host);
                 is_another && self.soonest(at, job, *host).is_some_and(gains)
             };
-            if !self.eligible[job].iter().any(may_gain) {
+            let hosts: Vec<HostId> = self.eligible[job].iter().copied().filter(may_gain).collect();
+            // What is lacked there is asked before what is lacked everywhere.
+            let offers = hosts.into_iter().filter_map(|host| self.offer(at, job, host));
+            if !offers.map(|offer| offer.finish).any(gains) {
                 continue;
             }
             let Some(offer) = self.best_offer(at, job).filter(|o| o.free && o.host != seat.host) else {
@@ -52,6 +57,9 @@ impl Scheduler {
     /// of the job's own work. Of the ready jobs of `window`, those that are not `fresh` were asked before.
     pub(super) fn guard_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
         let Some(margin) = self.policy.idle_margin else { return };
+        if !self.hosts.spec.ids().any(|host| self.forecasts.of(host).is_idle()) {
+            return self.idle_since.iter_mut().for_each(|(_, since)| *since = None);
+        }
         let waits = |&job: &JobId| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job);
         let window: Vec<JobId> = window.iter().copied().filter(waits).collect();
         let fresh: Vec<JobId> = fresh.iter().copied().filter(waits).collect();
