@@ -26,15 +26,13 @@ const FAR_OFF: u32 = 3;
 pub(super) struct Coming {
     /// Whether it has been begun in this look.
     is_begun: bool,
-    /// Jobs that have a place or wait for a host: where, and when they should be over.
-    ends: Table<JobId, Option<(HostId, Time)>>,
-    /// Which those are.
-    placed: Vec<JobId>,
-    /// Per job how many of its needs are among these, and when the last of those should be over.
-    covered: Table<JobId, (u32, Time)>,
-    users: Vec<JobId>,
-    /// Jobs whose needs are all among these or done, with when the last of those should be over.
-    open: BinaryHeap<(Span, Reverse<JobId>, Time)>,
+    /// The number of this look: what was noted in another one is out of date.
+    look: u32,
+    /// Where jobs go or wait, and the look in which they do.
+    places: Table<JobId, (u32, HostId)>,
+    covered: Table<JobId, Covered>,
+    /// Jobs whose needs all have a place or are done.
+    open: BinaryHeap<(Span, Reverse<JobId>)>,
     /// How many jobs that are not far off were looked at, times [`FAR_OFF`], and the others.
     looked_at: u32,
     /// What ranks no higher cannot come before any of those that are looked at.
@@ -45,14 +43,23 @@ pub(super) struct Coming {
     booked: Table<HostId, Vec<Booking>>,
 }
 
+/// What is known in one look of the needs of a job.
+#[derive(Clone, Copy, Debug, Default)]
+struct Covered {
+    look: u32,
+    /// How many of them have a place.
+    count: u32,
+    /// When the last of those should be over.
+    ready: Time,
+}
+
 impl Coming {
     pub fn new(jobs: usize, hosts: usize) -> Self {
         Self {
             is_begun: false,
-            ends: Table::filled(jobs, None),
-            placed: Vec::new(),
-            covered: Table::filled(jobs, (0, Time::ZERO)),
-            users: Vec::new(),
+            look: 0,
+            places: Table::filled(jobs, (0, HostId::HOME)),
+            covered: Table::filled(jobs, Covered::default()),
             open: BinaryHeap::new(),
             looked_at: 0,
             least: Span::ZERO,
@@ -63,8 +70,7 @@ impl Coming {
 
     /// Begins a look at jobs of which none ranks lower than `least`.
     pub fn begin(&mut self, least: Span) {
-        self.placed.drain(..).for_each(|job| self.ends[job] = None);
-        self.users.drain(..).for_each(|user| self.covered[user] = (0, Time::ZERO));
+        self.look += 1;
         self.open.clear();
         self.booked.iter_mut().for_each(|(_, booked)| booked.clear());
         (self.is_begun, self.looked_at, self.least) = (false, 0, least);
@@ -97,23 +103,23 @@ impl Scheduler {
         let coming = &mut self.coming;
         if !coming.is_begun
             || self.jobs.rank(job) <= coming.least
-            || coming.ends[job].replace((host, end)).is_some()
+            || std::mem::replace(&mut coming.places[job], (coming.look, host)).0 == coming.look
         {
             return;
         }
-        coming.placed.push(job);
         for &user in self.jobs.dependents(job) {
             let rank = self.jobs.rank(user);
-            if rank <= coming.least || self.jobs.state(user) != JobState::Waiting {
+            if rank <= coming.least {
                 continue;
             }
-            let (count, ready) = &mut coming.covered[user];
-            if *count == 0 {
-                coming.users.push(user);
-            }
-            (*count, *ready) = (*count + 1, end.max(*ready));
-            if *count == self.jobs.open(user) {
-                coming.open.push((rank, Reverse(user), *ready));
+            let covered = &mut coming.covered[user];
+            let (count, ready) = match covered.look == coming.look {
+                true => (covered.count + 1, covered.ready.max(end)),
+                false => (1, end),
+            };
+            *covered = Covered { look: coming.look, count, ready };
+            if count == self.jobs.open(user) && self.jobs.state(user) == JobState::Waiting {
+                coming.open.push((rank, Reverse(user)));
             }
         }
     }
@@ -124,14 +130,12 @@ impl Scheduler {
         self.begin_coming(at);
         let mut any = false;
         let latest = self.hosts.spec.ids().filter_map(|host| self.forecasts.available(host, at)).max();
-        while let Some(&(own, Reverse(job), ready)) = self.coming.open.peek() {
+        while let Some(&(own, Reverse(job))) = self.coming.open.peek() {
             if own <= rank || self.coming.looked_at >= FAR_OFF * self.policy.look_ahead {
                 break;
             }
             self.coming.open.pop();
-            if self.coming.ends[job].is_some() {
-                continue;
-            }
+            let ready = self.coming.covered[job].ready;
             if let Some((host, finish)) = self.far_off(latest, job, ready) {
                 self.coming.looked_at += 1;
                 self.note_coming(job, host, finish);
@@ -195,7 +199,7 @@ impl Scheduler {
 
     /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.
     fn inputs_to_come(&mut self, job: JobId) -> u64 {
-        let Coming { ends, held, .. } = &mut self.coming;
+        let Coming { look, places, held, .. } = &mut self.coming;
         held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
         let mut all = 0;
         for &path in &self.work.jobs[job].inputs {
@@ -203,7 +207,8 @@ impl Scheduler {
             all += size;
             self.stores.holders(path).for_each(|host| held[host] += size);
             if let Origin::Job(maker) = self.work.paths[path].origin
-                && let Some((host, _)) = ends[maker]
+                && let (in_look, host) = places[maker]
+                && in_look == *look
                 && !self.stores.holds(host, path)
             {
                 held[host] += size;
