@@ -139,6 +139,13 @@ impl Scheduler {
         if self.policy.cores == Cores::Adaptive && several > self.most_cores(host).max(self.outgrown[host]) {
             return Err(format!("{several} cores of {host} are given out"));
         }
+        let is_late = |job| match self.jobs.state(job) {
+            JobState::Running(seat) => self.ends[job] != self.estimated_end(job, seat),
+            _ => false,
+        };
+        if let Some((_, job)) = self.jobs.seated_on(host).find(|&(_, job)| is_late(job)) {
+            return Err(format!("the end that is kept of {job} is out of date"));
+        }
         if self.forecasts.is_stale(host) || self.jobs.has_moved(host) {
             return Ok(());
         }

@@ -143,7 +143,7 @@ impl Scheduler {
             } else if state.seat().is_none() && self.hosts.older_over(job, attempt).is_some() {
                 self.given[job] = cores;
                 self.progress[job] = None;
-                self.jobs.set(job, JobState::Running(Seat { host, slot, attempt, since }));
+                self.run(job, Seat { host, slot, attempt, since });
                 self.forecasts.touch(host);
             }
         }

@@ -5,8 +5,6 @@
 //! with much to do each slot has its part, and the last jobs share what there is. A host whose number of cores is
 //! not known leaves the choice to its own Nix, and its jobs are taken to run as estimated.
 
-use std::collections::BTreeSet;
-
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -182,11 +180,8 @@ impl Scheduler {
     /// When a job that has a slot will probably leave it.
     pub(super) fn expected_end(&self, at: Time, host: HostId, job: JobId) -> Time {
         match self.jobs.state(job) {
+            JobState::Running(_) if self.ends[job] > at => self.ends[job],
             JobState::Running(seat) => {
-                let end = self.corrected(job, seat, seat.since + self.work_time(job, host, self.given[job]));
-                if end > at {
-                    return end;
-                }
                 // Longer than expected: what it still takes follows from how long it took so far.
                 let pace = self.paces.of(job, host) * self.amdahl(job, host, self.given[job]);
                 let done = at.since(seat.since).scale(1.0 / pace);
@@ -197,10 +192,28 @@ impl Scheduler {
         }
     }
 
+    /// Has a job run in a seat.
+    pub(super) fn run(&mut self, job: JobId, seat: Seat) {
+        self.jobs.set(job, JobState::Running(seat));
+        self.ends[job] = self.estimated_end(job, seat);
+    }
+
+    /// Notes anew when the jobs that run on a host should be over: what is known of them or of it is other.
+    pub(super) fn estimate_ends(&mut self, host: HostId) {
+        let seated = self.jobs.seated_on(host);
+        for job in seated.map(|(_, job)| job).collect::<Vec<_>>() {
+            if let JobState::Running(seat) = self.jobs.state(job) {
+                self.ends[job] = self.estimated_end(job, seat);
+            }
+        }
+        self.forecasts.touch(host);
+    }
+
     /// The estimated end of a running job, mixed with what follows from how far it says that it is: a
     /// build that did a part `p` of its work in a time `t` needs `t × (1 - p) / p` for the rest. That has
     /// the weight `p`, so that a guess from the first lines of a log counts for little.
-    fn corrected(&self, job: JobId, seat: Seat, estimated: Time) -> Time {
+    pub(super) fn estimated_end(&self, job: JobId, seat: Seat) -> Time {
+        let estimated = seat.since + self.work_time(job, seat.host, self.given[job]);
         let Some((told, permille)) = self.progress[job] else { return estimated };
         let (part, took) = (f64::from(permille) / 1000.0, told.since(seat.since));
         if part < LEAST_PART || took == Span::ZERO {
@@ -217,22 +230,24 @@ impl Scheduler {
         for host in self.jobs.take_moved() {
             self.forecasts.touch(host);
         }
-        let mut taken = std::mem::take(&mut self.forecasts.taken);
         for host in self.hosts.spec.ids() {
-            if !(self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at)) {
-                continue;
-            }
-            taken.clear();
-            let seated = self.jobs.seated_on(host);
-            taken.extend(seated.map(|(slot, job)| (slot, self.expected_end(at, host, job))));
-            let cores = self.cores_left(host);
-            self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
-            match self.hosts.open_slots(host) {
-                Some(slots) => self.forecasts.set(host, slots, &taken, cores),
-                // What runs there is of no use to whoever looks for a slot.
-                None => self.forecasts.set(host, &BTreeSet::new(), &[], Left::default()),
+            if self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at) {
+                self.settle(at, host);
             }
         }
-        self.forecasts.taken = taken;
+    }
+
+    /// Works out anew what follows for a host from the jobs that have slots there.
+    fn settle(&mut self, at: Time, host: HostId) {
+        let mut outlook = self.forecasts.emptied(host);
+        // What runs on a host that takes no more jobs is of no use to whoever looks for a slot.
+        if let Some(slots) = self.hosts.open_slots(host) {
+            outlook.free.extend(slots.iter().rev().filter(|&&slot| !self.jobs.is_taken(host, slot)));
+            let seated = self.jobs.seated_on(host);
+            outlook.ends.extend(seated.map(|(_, job)| self.expected_end(at, host, job)));
+            outlook.cores = self.cores_left(host);
+        }
+        self.forecasts.set(host, outlook);
+        self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
     }
 }

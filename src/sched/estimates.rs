@@ -126,7 +126,7 @@ impl Scheduler {
             self.estimates = self.live.costs();
             self.sum_up();
             self.rank();
-            self.forecasts.touch_all();
+            self.hosts.spec.ids().for_each(|host| self.estimate_ends(host));
         }
     }
 
@@ -147,7 +147,7 @@ impl Scheduler {
     fn correct_speeds(&mut self) {
         for (host, factor) in self.speeds.factors().iter() {
             if self.paces.correct(host, *factor, differs) {
-                self.forecasts.touch(host);
+                self.estimate_ends(host);
             }
         }
     }

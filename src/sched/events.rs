@@ -23,7 +23,7 @@ impl Scheduler {
                 self.hosts.spec[*host].cores = *cores;
                 self.only = self.policy.confine.host(&self.hosts.spec);
                 self.outgrown[*host] = self.shared_out(*host);
-                self.forecasts.touch(*host);
+                self.estimate_ends(*host);
             }
             Event::HostLost { host, cause } if self.hosts.spec.get(*host).is_some() => {
                 self.host_lost(at, *host, cause);
@@ -126,7 +126,7 @@ impl Scheduler {
     fn started(&mut self, at: Time, job: JobId, attempt: Attempt) {
         let Some(seat) = self.seat_of(job, attempt) else { return };
         if matches!(self.jobs.state(job), JobState::Running(_)) {
-            self.jobs.set(job, JobState::Running(Seat { since: at, ..seat }));
+            self.run(job, Seat { since: at, ..seat });
         }
     }
 
@@ -134,6 +134,7 @@ impl Scheduler {
         let Some(seat) = self.seat_of(job, attempt) else { return };
         if matches!(self.jobs.state(job), JobState::Running(_)) {
             self.progress[job] = Some((at, permille.min(1000)));
+            self.ends[job] = self.estimated_end(job, seat);
             self.forecasts.touch(seat.host);
         }
     }

@@ -4,8 +4,6 @@
 //! entered too, so that those behind them in the order see the host as busy, until all that waits is looked at
 //! again.
 
-use std::collections::BTreeSet;
-
 use fixedbitset::FixedBitSet;
 
 use crate::base::{Id, Table, Time};
@@ -99,8 +97,6 @@ pub(super) struct Forecasts {
     /// The hosts that have a free slot.
     free: FixedBitSet,
     stale: Table<HostId, bool>,
-    /// Room for the list that [`Forecasts::set`] takes.
-    pub taken: Vec<(SlotId, Time)>,
 }
 
 /// No slot will be free.
@@ -117,20 +113,12 @@ impl Forecasts {
             soonest: Table::filled(hosts, AWAY),
             free: FixedBitSet::with_capacity(hosts),
             stale: Table::filled(hosts, true),
-            taken: Vec::new(),
         }
     }
 
     /// Something happened at a host.
     pub fn touch(&mut self, host: HostId) {
         self.stale[host] = true;
-    }
-
-    /// Something happened everywhere.
-    pub fn touch_all(&mut self) {
-        for (_, stale) in self.stale.iter_mut() {
-            *stale = true;
-        }
     }
 
     /// Whether something happened since the outlook was worked out.
@@ -211,21 +199,19 @@ impl Forecasts {
         self.note(host);
     }
 
-    /// Replaces an outlook by what follows from the slots and the ends of the jobs that have one, ascending by slot.
-    pub fn set(&mut self, host: HostId, slots: &BTreeSet<SlotId>, taken: &[(SlotId, Time)], cores: Left) {
-        let outlook = &mut self.settled[host];
+    /// Nothing expected of a host, in place of what was, with the room that its lists took.
+    pub fn emptied(&mut self, host: HostId) -> Outlook {
+        let mut outlook = std::mem::take(&mut self.settled[host]);
         outlook.free.clear();
-        let mut taken_slots = taken.iter().rev().map(|(slot, _)| slot).peekable();
-        outlook.free.extend(slots.iter().rev().filter(|slot| {
-            while taken_slots.next_if(|taken| taken > slot).is_some() {}
-            taken_slots.next_if_eq(slot).is_none()
-        }));
         outlook.ends.clear();
-        outlook.ends.extend(taken.iter().map(|&(_, end)| end));
+        Outlook { cores: Left::default(), charged: 0, ..outlook }
+    }
+
+    /// Replaces an outlook by what follows from the jobs that have slots; their ends may come in any order.
+    pub fn set(&mut self, host: HostId, mut outlook: Outlook) {
         outlook.ends.sort_unstable();
-        outlook.cores = cores;
-        outlook.charged = 0;
-        self.known[host].clone_from(outlook);
+        self.known[host].clone_from(&outlook);
+        self.settled[host] = outlook;
         self.stale[host] = false;
         self.entered[host] = false;
         self.note(host);

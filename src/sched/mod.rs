@@ -114,6 +114,8 @@ pub struct Scheduler {
     expect: Table<JobId, Expectation>,
     given: Table<JobId, u32>,
     due: Table<JobId, Time>,
+    /// Per running job: when it should be over by its estimate and by what it says.
+    ends: Table<JobId, Time>,
     /// Per host: cores given out before it said that it has fewer, as far as they are still in use.
     outgrown: Table<HostId, u32>,
     /// Per running job: when it said last how much of its work it had done, and how much in thousandths.
@@ -220,6 +222,7 @@ impl Scheduler {
             expect: Table::filled(jobs, Expectation::default()),
             given: Table::filled(jobs, 0),
             due: Table::filled(jobs, Time::ZERO),
+            ends: Table::filled(jobs, Time::ZERO),
             progress: Table::filled(jobs, None),
             pull: Table::filled(jobs, None),
             homes: Table::filled(jobs, None),

@@ -392,7 +392,7 @@ impl Scheduler {
         if !self.inputs_complete(seat.host, job) {
             return;
         }
-        self.jobs.set(job, JobState::Running(Seat { since: at, ..seat }));
+        self.run(job, Seat { since: at, ..seat });
         let Seat { host, slot, attempt, .. } = seat;
         let (cores, expect): (u32, Expectation) = (self.given[job], self.expect[job]);
         out.push(Order::Build { job, attempt, host, slot, cores, expect });

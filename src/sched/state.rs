@@ -175,6 +175,11 @@ impl Jobs {
         (0..).map(SlotId).zip(&self.seats[host]).filter_map(|(slot, job)| Some((slot, (*job)?)))
     }
 
+    /// Whether a job holds a slot of a host.
+    pub fn is_taken(&self, host: HostId, slot: SlotId) -> bool {
+        self.seats[host].get(slot.index()).is_some_and(Option::is_some)
+    }
+
     /// Ready jobs, best first.
     pub fn ready(&self) -> impl Iterator<Item = JobId> + '_ {
         self.ready.iter().map(|&(_, job)| job)

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -74,12 +76,14 @@ proptest! {
     ) {
         let slots: BTreeSet<SlotId> = slots.into_iter().map(SlotId).collect();
         let taken: Vec<_> = slots.iter().copied().zip(busy.into_iter().map(Time)).collect();
-        let ends = taken.iter().map(|&(_, end)| end).collect();
+        let ends: Vec<Time> = taken.iter().map(|&(_, end)| end).collect();
         let cores = Left { most: cores, once: cores / 2 };
-        let mut naive = Naive { slots: slots.clone(), taken: taken.clone(), ends, charged: 0, cores };
+        let mut naive = Naive { slots, taken: taken.clone(), ends: ends.clone(), charged: 0, cores };
+        let free = naive.free().into_iter().rev().collect();
+        let settled = Outlook { free, ends, cores, charged: 0 };
         let mut forecasts = Forecasts::new(1);
         prop_assert!(forecasts.is_stale(HOST), "nothing is known yet");
-        forecasts.set(HOST, &slots, &taken, cores);
+        forecasts.set(HOST, settled.clone());
         let first = taken.iter().map(|&(_, end)| end).min();
         prop_assert_eq!(forecasts.is_overdue(HOST, Time(at)), first.is_some_and(|end| end <= Time(at)));
         for step in steps {
@@ -109,7 +113,7 @@ proptest! {
             prop_assert_eq!(&outlook.ends, &naive.ends);
         }
         // A new round forgets what was only charged.
-        forecasts.set(HOST, &slots, &taken, cores);
+        forecasts.set(HOST, settled);
         prop_assert_eq!(forecasts.of(HOST).charged, 0);
         prop_assert_eq!(forecasts.of(HOST).ends.len(), taken.len());
     }
