@@ -209,9 +209,8 @@ impl Scheduler {
         eligible: Table<JobId, Vec<HostId>>,
         policy: Policy,
     ) -> Self {
-        let live = Live::new(classify(&work), estimates.clone());
         let (jobs, count) = (work.jobs.len(), hosts.len());
-        let scheduler = Self {
+        Self {
             stores: Stores::new(&work, count),
             jobs: Jobs::new(&work, count, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
@@ -248,7 +247,8 @@ impl Scheduler {
             paces: Paces::new(&work, &hosts),
             eligible: shared(eligible),
             hosts: Hosts::new(hosts),
-            factors: live.factors().to_vec(),
+            live: Live::new(classify(&work), estimates.clone()),
+            factors: Vec::new(),
             speeds: Speeds::new(count),
             parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
@@ -265,15 +265,15 @@ impl Scheduler {
             endings: Vec::new(),
             exhausted: Vec::new(),
             watched: Watched::default(),
-            live,
             policy,
             work,
-        };
-        scheduler.arranged()
+        }
+        .arranged()
     }
 
     /// Works out what follows from the estimates as long as nothing has happened.
     fn arranged(mut self) -> Self {
+        self.factors = self.live.factors().to_vec();
         self.rank();
         self.clusters = self.find_clusters();
         self.planned()
