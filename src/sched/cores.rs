@@ -248,6 +248,8 @@ impl Scheduler {
             outlook.cores = self.cores_left(host);
         }
         self.forecasts.set(host, outlook);
-        self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
+        if self.outgrown[host] > 0 {
+            self.outgrown[host] = self.outgrown[host].min(self.shared_out(host));
+        }
     }
 }

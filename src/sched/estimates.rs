@@ -48,17 +48,16 @@ impl Scheduler {
     fn mean_costs(&self) -> Table<JobId, Span> {
         // Few are distinct.
         let mut known: Vec<(*const HostId, u16, f64)> = Vec::new();
-        let mut cost = Table::new();
-        for (job, estimate) in self.estimates.iter() {
+        let mut pace_of = |job: JobId| {
             let (hosts, system) = (&self.eligible[job], self.paces.system(job));
             let same = known.iter().find(|&&(list, of, _)| list == hosts.as_ptr() && of == system);
-            let pace = same.map_or_else(|| self.mean_pace(hosts, system), |&(.., pace)| pace);
-            if same.is_none() {
+            same.map(|&(.., pace)| pace).unwrap_or_else(|| {
+                let pace = self.mean_pace(hosts, system);
                 known.push((hosts.as_ptr(), system, pace));
-            }
-            cost.push(estimate.median.scale(pace) + EACH);
-        }
-        cost
+                pace
+            })
+        };
+        self.estimates.iter().map(|(job, estimate)| estimate.median.scale(pace_of(job)) + EACH).collect()
     }
 
     /// Seconds for each second of work, over the slots of `hosts`.

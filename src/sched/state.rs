@@ -1,7 +1,8 @@
 //! The state of each job, and the one function that changes it.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::base::{Id, Span, Table, Time};
 use crate::fleet::HostId;
@@ -77,10 +78,11 @@ pub(super) struct Jobs {
     state: Table<JobId, JobState>,
     /// How many of a job's needs are not done.
     open: Table<JobId, u32>,
-    dependents: Users<JobId>,
+    /// Shared, so that states may change on the way through a list.
+    dependents: Arc<Users<JobId>>,
     rank: Table<JobId, Span>,
-    /// Ready jobs, best first, then by id.
-    ready: BTreeSet<(Priority, JobId)>,
+    /// Ready jobs, best first.
+    ready: BTreeSet<Turn>,
     /// How many jobs the longest chain before each job has.
     depth: Table<JobId, u32>,
     /// Who sits where, by slot.
@@ -97,9 +99,21 @@ pub(super) struct Jobs {
     fresh: Vec<JobId>,
 }
 
-/// Least first: the highest rank; of equal ones, the job with the longest chain before it. What only
-/// comes late cannot be made up for, and what rests on much else tends to be larger than it looks.
-type Priority = (Reverse<Span>, Reverse<u32>);
+/// When it is a ready job's turn. Least first: the highest rank; of equal ones, the job with the longest chain
+/// before it, then the first. What only comes late cannot be made up for, and what rests on much else tends to
+/// be larger than it looks. All three in one number, as it is compared again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn(u128);
+
+impl Turn {
+    fn new(rank: Span, depth: u32, job: JobId) -> Self {
+        Self(u128::from(!rank.0) << 64 | u128::from(!depth) << 32 | u128::from(job.0))
+    }
+
+    fn job(self) -> JobId {
+        JobId(self.0 as u32)
+    }
+}
 
 /// How many jobs the longest chain before each job has.
 fn depths(work: &Workload) -> Table<JobId, u32> {
@@ -112,13 +126,13 @@ fn depths(work: &Workload) -> Table<JobId, u32> {
 }
 
 impl Jobs {
-    fn priority(&self, job: JobId) -> Priority {
-        (Reverse(self.rank[job]), Reverse(self.depth[job]))
+    fn turn(&self, job: JobId) -> Turn {
+        Turn::new(self.rank[job], self.depth[job], job)
     }
 
     /// Which of two jobs comes first if both are ready.
     pub fn compare(&self, a: JobId, b: JobId) -> Ordering {
-        (self.priority(a), a).cmp(&(self.priority(b), b))
+        self.turn(a).cmp(&self.turn(b))
     }
 
     /// All jobs unneeded; `rank` orders the ready ones.
@@ -126,7 +140,7 @@ impl Jobs {
         Self {
             state: Table::filled(work.jobs.len(), JobState::Unneeded),
             open: work.jobs.rows().iter().map(|j| u32::try_from(j.needs.len()).unwrap_or(u32::MAX)).collect(),
-            dependents: Users::of_jobs(work),
+            dependents: Arc::new(Users::of_jobs(work)),
             rank,
             ready: BTreeSet::new(),
             depth: depths(work),
@@ -182,7 +196,7 @@ impl Jobs {
 
     /// Ready jobs, best first.
     pub fn ready(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.ready.iter().map(|&(_, job)| job)
+        self.ready.iter().map(|turn| turn.job())
     }
 
     /// A job's rank.
@@ -216,8 +230,8 @@ impl Jobs {
     }
 
     /// The hosts where a seat was taken or left since this was last asked.
-    pub fn take_moved(&mut self) -> Vec<HostId> {
-        std::mem::take(&mut self.moved)
+    pub fn take_moved(&mut self) -> impl Iterator<Item = HostId> + '_ {
+        self.moved.drain(..)
     }
 
     /// Whether a seat of the host was taken or left since [`Jobs::take_moved`].
@@ -241,8 +255,9 @@ impl Jobs {
             return;
         }
         self.rank = rank;
-        let ready: Vec<JobId> = self.ready().collect();
-        self.ready = ready.into_iter().map(|job| (self.priority(job), job)).collect();
+        let mut ready: Vec<Turn> = self.ready().map(|job| self.turn(job)).collect();
+        ready.sort_unstable();
+        self.ready = ready.into_iter().collect();
     }
 
     /// The only way a state changes. Keeps the seats, the ready set, the counts, and the dependents'
@@ -261,7 +276,7 @@ impl Jobs {
             && place(from) == place(to);
         match from {
             JobState::Ready => {
-                self.ready.remove(&(self.priority(job), job));
+                self.ready.remove(&self.turn(job));
             }
             JobState::Staging(_) if moves_on => {
                 self.staging.remove(&job);
@@ -279,7 +294,7 @@ impl Jobs {
                     self.arrivals += 1;
                     self.rank[job] = Span(u64::MAX - self.arrivals);
                 }
-                self.ready.insert((self.priority(job), job));
+                self.ready.insert(self.turn(job));
                 self.fresh.push(job);
             }
             JobState::Running(seat) if moves_on => self.moved.push(seat.host),
@@ -305,8 +320,8 @@ impl Jobs {
     }
 
     fn close_for_dependents(&mut self, job: JobId) {
-        for i in 0..self.dependents.of(job).len() {
-            let dependent = self.dependents.of(job)[i];
+        let dependents = Arc::clone(&self.dependents);
+        for &dependent in dependents.of(job) {
             self.open[dependent] -= 1;
             if self.open[dependent] == 0 && self.state[dependent] == JobState::Waiting {
                 self.set(dependent, JobState::Waiting);
@@ -315,8 +330,8 @@ impl Jobs {
     }
 
     fn open_for_dependents(&mut self, job: JobId) {
-        for i in 0..self.dependents.of(job).len() {
-            let dependent = self.dependents.of(job)[i];
+        let dependents = Arc::clone(&self.dependents);
+        for &dependent in dependents.of(job) {
             self.open[dependent] += 1;
             if self.state[dependent] == JobState::Ready {
                 self.set(dependent, JobState::Waiting);
