@@ -94,7 +94,7 @@ impl<I: Id, T> Table<I, T> {
     }
 
     /// All ids, ascending.
-    pub fn ids(&self) -> impl DoubleEndedIterator<Item = I> + ExactSizeIterator + use<I, T> {
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Clone + use<I, T> {
         (0..self.rows.len()).map(I::from_index)
     }
 

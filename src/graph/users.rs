@@ -1,15 +1,11 @@
 //! Who uses what: for each job or path, the jobs that do.
 
 use super::workload::{JobId, PathId, Workload};
-use crate::base::{Id, Table};
+use crate::base::{Id, Lists};
 
-/// A list of jobs for each row of a table, one list after the other.
+/// For each row of a table the jobs that use it.
 #[derive(Clone, Debug)]
-pub struct Users<I: Id> {
-    jobs: Vec<JobId>,
-    /// Where the list of each row begins, and where the last one ends.
-    first: Table<I, u32>,
-}
+pub struct Users<I: Id>(Lists<I, JobId>);
 
 impl Users<JobId> {
     /// For each job those that need it.
@@ -26,31 +22,15 @@ impl Users<PathId> {
 }
 
 impl<I: Id + 'static> Users<I> {
-    fn new<'a>(work: &'a Workload, rows: usize, uses: impl Fn(JobId) -> &'a [I]) -> Self {
-        let mut first: Table<I, u32> = Table::filled(rows + 1, 0);
-        let after = |row: I| I::from_index(row.index() + 1);
-        for job in work.jobs.ids() {
-            uses(job).iter().for_each(|&row| first[after(row)] += 1);
-        }
-        let mut before = 0;
-        for (_, count) in first.iter_mut() {
-            before += *count;
-            *count = before;
-        }
-        let mut next = first.clone();
-        let mut jobs = vec![JobId(0); before as usize];
-        for job in work.jobs.ids() {
-            for &row in uses(job) {
-                jobs[next[row] as usize] = job;
-                next[row] += 1;
-            }
-        }
-        Self { jobs, first }
+    fn new<'a>(work: &'a Workload, rows: usize, uses: impl Fn(JobId) -> &'a [I] + Copy) -> Self {
+        let uses = |job| uses(job).iter().map(move |&row| (row, job));
+        Self(Lists::gathered(rows, work.jobs.ids().flat_map(uses)))
     }
 
     /// The users of a row, ascending.
+    #[inline]
     pub fn of(&self, row: I) -> &[JobId] {
-        &self.jobs[self.first[row] as usize..self.first[I::from_index(row.index() + 1)] as usize]
+        self.0.of(row)
     }
 
     /// Whether a job is among the users of a row.

@@ -184,7 +184,7 @@ impl Scheduler {
         }
         let pending: BTreeSet<(HostId, PathId)> = self.stores.touched().iter().copied().collect();
         for job in self.jobs.ready() {
-            let inputs = &self.work.jobs[job].inputs;
+            let inputs = self.jobs.inputs(job);
             for &host in self.eligible[job].iter() {
                 let Some(known) = self.lacks.get(host, job) else { continue };
                 let settled = !inputs.iter().any(|&path| pending.contains(&(host, path)));

@@ -202,7 +202,7 @@ impl Scheduler {
         let Coming { look, places, held, .. } = &mut self.coming;
         held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
         let mut all = 0;
-        for &path in &self.work.jobs[job].inputs {
+        for &path in self.jobs.inputs(job) {
             let size = self.stores.size(path);
             all += size;
             self.stores.holders(path).for_each(|host| held[host] += size);

@@ -22,7 +22,7 @@ impl Scheduler {
             // A job that is not needed but has outputs somewhere was done, here or in an earlier run.
             let to = match needed[job] {
                 true => JobState::Waiting,
-                false if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) => {
+                false if self.jobs.outputs(job).iter().any(|&p| self.stores.available(p)) => {
                     JobState::Done
                 }
                 false => JobState::Unneeded,
@@ -44,7 +44,7 @@ impl Scheduler {
     fn needed_jobs(&self) -> Table<JobId, bool> {
         let mut start: Vec<PathId> = self.unmet_wants().collect();
         for (host, _, job) in self.jobs.seated() {
-            let inputs = &self.work.jobs[job].inputs;
+            let inputs = self.jobs.inputs(job);
             start.extend(inputs.iter().filter(|&&p| !self.stores.holds(host, p)));
         }
         needed_jobs(&self.work, start, |path| self.stores.available(path))

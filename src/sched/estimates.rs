@@ -159,7 +159,7 @@ impl Scheduler {
         }
         let &[consumer] = self.jobs.dependents(job) else { return None };
         let spec = &self.work.jobs[job];
-        let bytes: u64 = spec.outputs.iter().map(|&path| self.work.paths[path].size).sum();
+        let bytes: u64 = self.jobs.outputs(job).iter().map(|&path| self.stores.size(path)).sum();
         let cost = self.hosts.longest_way(bytes);
         let stays = spec.fixed_output || spec.prefer_local || cost > self.estimates[job].median;
         if !stays {
@@ -179,9 +179,9 @@ impl Scheduler {
             return home;
         }
         let mut held: Table<HostId, u64> = Table::filled(self.hosts.spec.len(), 0);
-        for &path in &self.work.jobs[job].inputs {
+        for &path in self.jobs.inputs(job) {
             for host in self.stores.holders(path) {
-                held[host] += self.work.paths[path].size.max(1);
+                held[host] += self.stores.size(path).max(1);
             }
         }
         let eligible = self.eligible[job].iter().copied().filter(|&host| held[host] > 0);

@@ -159,7 +159,7 @@ impl Scheduler {
     }
 
     pub(super) fn built(&mut self, job: JobId, seat: Seat, made: &[Made], times: Times) {
-        for output in made.iter().filter(|m| self.work.jobs[job].outputs.contains(&m.path)) {
+        for output in made.iter().filter(|m| self.jobs.outputs(job).contains(&m.path)) {
             self.stores.made(seat.host, output);
             if self.stores.is_wanted(output.path) {
                 self.wants_made.push(output.path);
@@ -168,7 +168,7 @@ impl Scheduler {
         if times.wall > Span::ZERO {
             self.learn(job, seat, times.wall);
         }
-        if self.work.jobs[job].outputs.iter().any(|&p| self.stores.available(p)) {
+        if self.jobs.outputs(job).iter().any(|&p| self.stores.available(p)) {
             self.jobs.set(job, JobState::Done);
             self.lacks.drop_job(job);
             self.left = self.left.saturating_sub(self.estimates[job].median);
@@ -186,8 +186,8 @@ impl Scheduler {
 
     fn host_failed(&mut self, job: JobId, host: HostId, fault: HostFault, message: &str) {
         if fault == HostFault::MissingInputs {
-            for i in 0..self.work.jobs[job].inputs.len() {
-                let path = self.work.jobs[job].inputs[i];
+            for i in 0..self.jobs.inputs(job).len() {
+                let path = self.jobs.inputs(job)[i];
                 self.not_there(host, path);
             }
         }
@@ -330,7 +330,7 @@ impl Scheduler {
     /// elsewhere that were to get it by way of this machine.
     fn waiting_for(&self, failed: &Transfer) -> Vec<(HostId, JobId)> {
         let waits = |host: HostId, job: JobId| {
-            let inputs = &self.work.jobs[job].inputs;
+            let inputs = self.jobs.inputs(job);
             failed.paths.iter().any(|p| {
                 inputs.contains(p) && !self.stores.holds(host, *p) && !self.stores.is_arriving(host, *p)
             })

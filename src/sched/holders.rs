@@ -15,6 +15,8 @@ pub(super) struct Holders {
     hosts: usize,
     /// Blocks in a row.
     width: usize,
+    /// The last block in the row of a path that all hosts have.
+    last: usize,
     blocks: Vec<usize>,
 }
 
@@ -22,7 +24,8 @@ impl Holders {
     /// Nobody has any of `paths`.
     pub fn new(paths: usize, hosts: usize) -> Self {
         let width = hosts.div_ceil(BITS);
-        Self { hosts, width, blocks: vec![0; paths * width] }
+        let last = usize::MAX >> (width * BITS - hosts);
+        Self { hosts, width, last, blocks: vec![0; paths * width] }
     }
 
     fn row(&self, path: PathId) -> &[usize] {
@@ -39,7 +42,8 @@ impl Holders {
 
     /// Whether all hosts have a path.
     pub fn is_everywhere(&self, path: PathId) -> bool {
-        self.row(path).iter().map(|block| block.count_ones() as usize).sum::<usize>() == self.hosts
+        let Some((last, full)) = self.row(path).split_last() else { return true };
+        *last == self.last && full.iter().all(|&block| block == usize::MAX)
     }
 
     /// Adds a host; false if it was there.

@@ -4,12 +4,13 @@ use fixedbitset::FixedBitSet;
 
 use crate::base::{Id, Span, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, PathId, Workload};
+use crate::graph::{JobId, PathId};
 use crate::run::Expectation;
 
 use super::Scheduler;
 use super::lacks::Lacks;
 use super::policy::Choice;
+use super::state::Jobs;
 use super::stores::Stores;
 
 /// What a job would meet on one host.
@@ -123,7 +124,7 @@ impl Scheduler {
         if self.lacks.complete(job).is_some() {
             return;
         }
-        let mut complete = self.stores.holders_of_all(&self.work.jobs[job].inputs);
+        let mut complete = self.stores.holders_of_all(self.jobs.inputs(job));
         let eligible = &self.eligible[job];
         if eligible.len() < self.hosts.spec.len() {
             complete = complete.ones().filter(|&host| eligible.contains(&HostId::from_index(host))).collect();
@@ -250,7 +251,7 @@ impl Scheduler {
         if let Some(known) = self.lacks.most(job, losses) {
             return known;
         }
-        let closure = closure(&mut self.lacks, &mut self.stores, &self.work, job);
+        let closure = closure(&mut self.lacks, &mut self.stores, &self.jobs, job);
         let bytes = self.stores.bytes(closure);
         let most = self.policy.transfer_overhead + self.hosts.longest_way(bytes.max(1));
         self.lacks.set_most(job, most);
@@ -262,7 +263,7 @@ impl Scheduler {
         if let Some(known) = self.lacks.get(host, job) {
             return known;
         }
-        let closure = closure(&mut self.lacks, &mut self.stores, &self.work, job);
+        let closure = closure(&mut self.lacks, &mut self.stores, &self.jobs, job);
         let span = self.stores.transfer_time(&self.hosts.spec, host, closure, self.policy.transfer_overhead);
         self.lacks.set(host, job, span);
         span
@@ -280,6 +281,6 @@ impl Scheduler {
 }
 
 /// What some host lacks of a job's inputs with their closures.
-fn closure<'a>(lacks: &'a mut Lacks, stores: &mut Stores, work: &Workload, job: JobId) -> &'a [PathId] {
-    lacks.closure(job, stores.losses(), |list| stores.fill_closure(&work.jobs[job].inputs, list))
+fn closure<'a>(lacks: &'a mut Lacks, stores: &mut Stores, jobs: &Jobs, job: JobId) -> &'a [PathId] {
+    lacks.closure(job, stores.losses(), |list| stores.fill_closure(jobs.inputs(job), list))
 }

@@ -61,7 +61,7 @@ impl Scheduler {
     /// Orders the transfers of the inputs that `job` lacks on `host`; an input that nobody has any more
     /// puts the job back.
     pub(super) fn stage_or_unseat(&mut self, host: HostId, job: JobId, out: &mut Vec<Order>) {
-        match self.request(host, self.lacking(host, &self.work.jobs[job].inputs), Some(job), out) {
+        match self.request(host, self.lacking(host, self.jobs.inputs(job)), Some(job), out) {
             Ok(()) => {}
             Err(path) if matches!(self.work.paths[path].origin, Origin::Job(_)) => {
                 self.unseat(job);
@@ -83,7 +83,7 @@ impl Scheduler {
 
     /// Whether every input of the job is valid on the host.
     pub(super) fn inputs_complete(&self, host: HostId, job: JobId) -> bool {
-        self.work.jobs[job].inputs.iter().all(|&p| self.stores.holds(host, p))
+        self.jobs.inputs(job).iter().all(|&p| self.stores.holds(host, p))
     }
 
     /// Orders one transfer per source. What a substituter has and the host may not fetch itself comes
@@ -120,7 +120,7 @@ impl Scheduler {
             return;
         }
         self.sent_ahead[job] = Some(host);
-        let mut lacking = self.lacking(host, &self.work.jobs[job].inputs);
+        let mut lacking = self.lacking(host, self.jobs.inputs(job));
         lacking.retain(|path| !self.unlucky.contains(path));
         // What cannot be had is found out when the job is bound.
         let _ = self.request(host, lacking, Some(job), out);

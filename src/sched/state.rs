@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::base::{Id, Span, Table, Time};
+use crate::base::{Id, Lists, Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, Order, Users, Workload};
+use crate::graph::{JobId, Order, PathId, Users, Workload};
 use crate::run::{Attempt, Failure, SlotId};
 
 /// Where a job stands.
@@ -80,6 +80,9 @@ pub(super) struct Jobs {
     open: Table<JobId, u32>,
     /// Shared, so that states may change on the way through a list.
     dependents: Arc<Users<JobId>>,
+    /// What each job reads and makes: asked too often to be looked up in the workload, among names.
+    inputs: Arc<Lists<JobId, PathId>>,
+    outputs: Arc<Lists<JobId, PathId>>,
     rank: Table<JobId, Span>,
     /// Ready jobs, best first.
     ready: BTreeSet<Turn>,
@@ -141,6 +144,8 @@ impl Jobs {
             state: Table::filled(work.jobs.len(), JobState::Unneeded),
             open: work.jobs.rows().iter().map(|j| u32::try_from(j.needs.len()).unwrap_or(u32::MAX)).collect(),
             dependents: Arc::new(Users::of_jobs(work)),
+            inputs: Arc::new(Lists::new(work.jobs.rows().iter().map(|job| job.inputs.as_slice()))),
+            outputs: Arc::new(Lists::new(work.jobs.rows().iter().map(|job| job.outputs.as_slice()))),
             rank,
             ready: BTreeSet::new(),
             depth: depths(work),
@@ -177,6 +182,16 @@ impl Jobs {
     /// The jobs that need this one.
     pub fn dependents(&self, job: JobId) -> &[JobId] {
         self.dependents.of(job)
+    }
+
+    /// What a job reads: its direct inputs.
+    pub fn inputs(&self, job: JobId) -> &[PathId] {
+        self.inputs.of(job)
+    }
+
+    /// What a job makes.
+    pub fn outputs(&self, job: JobId) -> &[PathId] {
+        self.outputs.of(job)
     }
 
     /// The jobs that hold a slot, by host and slot.

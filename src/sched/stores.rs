@@ -35,6 +35,7 @@ pub(super) struct Stores {
     transfers: BTreeMap<TransferId, Transfer>,
     next_transfer: u32,
     paths: Table<PathId, Row>,
+    refs: Table<PathId, Vec<PathId>>,
     /// What is wanted at home and not there.
     unmet: BTreeSet<PathId>,
     /// The paths that [`Stores::fill_closure`] has met, by its last call that did.
@@ -53,7 +54,6 @@ pub(super) struct Stores {
 #[derive(Clone, Debug)]
 struct Row {
     size: u64,
-    refs: Vec<PathId>,
     /// The best host to get it from, with the number of changes to links and hosts until then.
     nearest: Option<(u32, Option<HostId>)>,
     substitutable: bool,
@@ -77,7 +77,6 @@ impl Stores {
     pub fn new(work: &Workload, hosts: usize) -> Self {
         let row = |path: &PathSpec| Row {
             size: path.size,
-            refs: path.refs.clone(),
             nearest: None,
             substitutable: path.origin == Origin::Substituter,
             wanted: false,
@@ -92,6 +91,7 @@ impl Stores {
             transfers: BTreeMap::new(),
             next_transfer: 0,
             paths: work.paths.rows().iter().map(row).collect(),
+            refs: work.paths.rows().iter().map(|path| path.refs.clone()).collect(),
             unmet: work.wanted.iter().copied().collect(),
             met: Table::filled(work.paths.len(), 0),
             calls: 0,
@@ -129,7 +129,7 @@ impl Stores {
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
-                stack.extend_from_slice(&self.paths[p].refs);
+                stack.extend_from_slice(&self.refs[p]);
             }
         }
     }
@@ -179,10 +179,10 @@ impl Stores {
     /// Records an output where it was built, now that its size and references are known. One that was there before
     /// may be in closures that have been found.
     pub fn made(&mut self, host: HostId, made: &Made) {
-        let row = &mut self.paths[made.path];
-        self.losses += u32::from(row.known && (row.size != made.size || row.refs != made.refs));
+        let (row, refs) = (&mut self.paths[made.path], &mut self.refs[made.path]);
+        self.losses += u32::from(row.known && (row.size != made.size || *refs != made.refs));
         row.size = made.size;
-        row.refs.clone_from(&made.refs);
+        refs.clone_from(&made.refs);
         self.hold(host, made.path);
     }
 
@@ -255,7 +255,7 @@ impl Stores {
         let mut seen = 0;
         while let Some(&path) = closure.get(seen) {
             seen += 1;
-            for &path in self.paths[path].refs.iter().filter(|path| is_new(path)) {
+            for &path in self.refs[path].iter().filter(|path| is_new(path)) {
                 closure.push(path);
             }
         }
@@ -267,7 +267,7 @@ impl Stores {
         let has = |paths: &[PathId]| {
             paths.iter().all(|path| listed.contains(path) || self.holders.is_everywhere(*path))
         };
-        has(inputs) && closure.iter().all(|&path| has(&self.paths[path].refs))
+        has(inputs) && closure.iter().all(|&path| has(&self.refs[path]))
     }
 
     /// How often a host has lost a path, or one that there was has been made anew and is another: how often more may
