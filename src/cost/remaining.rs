@@ -8,6 +8,8 @@ use crate::base::Span;
 const SPREAD: std::ops::RangeInclusive<f64> = 0.01..=2.0;
 /// So far below the median, having run for a while says nothing.
 const NO_NEWS: f64 = -6.0;
+/// So far above it, a chance divided by a density is better not worked out from the two.
+const FAR: f64 = 5.0;
 
 /// How long a job of this cost still runs after `elapsed`, on average (both on a host of speed 1):
 /// the mean of a lognormal distribution through the cost's quantiles beyond `elapsed`, but at least a
@@ -31,21 +33,13 @@ pub fn remaining(cost: &Cost, elapsed: Span) -> Span {
 /// With it the conditional mean beyond `e` is `e × mills(z - σ) / mills(z)`, without the underflow of
 /// two tail chances divided by each other.
 fn mills(z: f64) -> f64 {
-    if z >= 2.0 {
+    if z >= FAR {
         // 1 / (z + 1 / (z + 2 / (z + 3 / …))), of which k terms leave an error of about exp(-2z √(2k)).
-        let terms = (200.0 / (z * z)) as u32 + 8;
-        return 1.0 / (1..=terms).rev().fold(z, |rest, k| z + f64::from(k) / rest);
+        return 1.0 / (1..=6u32).rev().fold(z, |rest, k| z + f64::from(k) / rest);
     }
-    // √(π/2) e^(z²/2) - (z + z³/3 + z⁵/(3·5) + …)
-    let mut term = z;
-    let mut sum = z;
-    let mut odd = 1.0;
-    while term.abs() > sum.abs() * 1e-17 {
-        odd += 2.0;
-        term *= z * z / odd;
-        sum += term;
-    }
-    (std::f64::consts::PI / 2.0).sqrt() * (z * z / 2.0).exp() - sum
+    (std::f64::consts::PI / 2.0).sqrt()
+        * (z * z / 2.0).exp()
+        * libm::erfc(z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]
