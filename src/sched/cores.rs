@@ -156,7 +156,7 @@ impl Scheduler {
         self.scaled(self.estimates[job].p90, job, host, cores)
     }
 
-    fn scaled(&self, work: Span, job: JobId, host: HostId, cores: u32) -> Span {
+    pub(super) fn scaled(&self, work: Span, job: JobId, host: HostId, cores: u32) -> Span {
         let pace = self.paces.of(job, host);
         Span((work.0 as f64 * pace * self.amdahl(job, host, cores)) as u64)
     }

@@ -22,9 +22,7 @@ impl Scheduler {
             // A job that is not needed but has outputs somewhere was done, here or in an earlier run.
             let to = match needed[job] {
                 true => JobState::Waiting,
-                false if self.jobs.outputs(job).iter().any(|&p| self.stores.available(p)) => {
-                    JobState::Done
-                }
+                false if self.jobs.outputs(job).iter().any(|&p| self.stores.available(p)) => JobState::Done,
                 false => JobState::Unneeded,
             };
             self.jobs.set(job, to);

@@ -166,6 +166,11 @@ impl Forecasts {
         self.free.set(host.index(), !self.known[host].free.is_empty());
     }
 
+    /// Per host when it has a free slot, as far as that is not now: the end of time if there is none to wait for.
+    pub fn soonest(&self) -> &[Time] {
+        self.soonest.rows()
+    }
+
     /// When a host has a slot for one more job.
     pub fn available(&self, host: HostId, at: Time) -> Option<Time> {
         let soonest = self.soonest[host];

@@ -36,7 +36,7 @@ impl Offer {
 }
 
 /// Which hosts a job is not to have, although they could build it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bars {
     /// The only one it is to have.
     only: Option<HostId>,
@@ -44,19 +44,36 @@ pub(super) struct Bars {
     spared: bool,
 }
 
-/// The hosts that a job may have.
+impl Bars {
+    const NONE: Self = Self { only: None, spared: false };
+}
+
+/// What a job was last asked about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
-    /// What cannot be before on each, the soonest first.
-    hosts: Vec<(Time, HostId)>,
-    /// Whose these are, when they were listed, and how often outlooks had changed by then.
+    /// Per host what its finish there cannot be before: [`NEVER`] where it may not go.
+    bounds: Vec<Time>,
+    /// Whose these are, when they were worked out, and how often outlooks had changed by then.
     now: Option<(JobId, Time, u32)>,
 }
+
+/// Later than all that can be.
+const NEVER: Time = Time(u64::MAX);
 
 impl Asked {
     /// What jobs lack or may have has changed.
     pub fn void(&mut self) {
         self.now = None;
+    }
+
+    /// All hosts that the job may have, that with the least bound first.
+    fn hosts(&self) -> impl Iterator<Item = (Time, HostId)> + '_ {
+        let all = || self.bounds.iter().copied().enumerate();
+        let first = all().min_by_key(|&(_, bound)| bound);
+        let rest =
+            all().filter(move |&(row, bound)| bound != NEVER && first.is_some_and(|(first, _)| row != first));
+        let first = first.filter(|&(_, bound)| bound != NEVER);
+        first.into_iter().chain(rest).map(|(row, bound)| (bound, HostId::from_index(row)))
     }
 }
 
@@ -77,14 +94,13 @@ impl Scheduler {
         let mut asked = std::mem::take(&mut self.asked);
         let now = Some((job, at, self.forecasts.changes()));
         if asked.now != now {
-            asked.hosts.clear();
-            self.list_hosts(at, job, &mut asked.hosts);
+            self.bound_hosts(at, job, &mut asked.bounds);
             asked.now = now;
         }
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let mut best: Option<Offer> = None;
-        for &(soonest, host) in &asked.hosts {
-            if Some(host) == without || early && best.is_some_and(|best| best.score < soonest) {
+        for (bound, host) in asked.hosts() {
+            if Some(host) == without || early && best.is_some_and(|best| best.score < bound) {
                 continue;
             }
             let Some(mut offer) = self.offer(at, job, host) else { continue };
@@ -100,7 +116,7 @@ impl Scheduler {
 
     pub(super) fn bars(&self, job: JobId) -> Bars {
         if self.only.is_none() && !self.any_avoided {
-            return Bars { only: None, spared: false };
+            return Bars::NONE;
         }
         let avoid = &self.tries[job].avoid;
         let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
@@ -140,49 +156,33 @@ impl Scheduler {
     }
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
-    /// long its inputs take, as if they had next to no bytes. `None` while the host is away.
-    fn soonest_by_host(&self, at: Time, job: JobId) -> impl Fn(HostId) -> Option<Time> + '_ {
-        let (times, pace) = (self.lacks.times(job), self.paces.of_job(job));
-        let is_spread = self.parallel[job] > 0.0;
-        let work = self.estimates[job].median.0 as f64;
-        let unknown = self.counted(self.policy.transfer_overhead);
-        move |host| {
-            let available = self.forecasts.available(host, at)?;
-            let transfer = times(host).map_or(unknown, |known| self.counted(known));
-            let mut takes = work * pace[host];
-            if is_spread {
-                takes *= self.amdahl(job, host, self.hosts.spec[host].cores);
-            }
-            Some(available.max(at + transfer) + Span(takes as u64))
-        }
-    }
-
-    /// The same on one host; where that has all inputs only once that was looked up.
+    /// long its inputs take, as if they had next to no bytes. `None` while the host is away. Where a host has all
+    /// inputs is known only once that was looked up.
     pub(super) fn soonest(&self, at: Time, job: JobId, host: HostId) -> Option<Time> {
-        self.soonest_by_host(at, job)(host)
+        let available = self.forecasts.available(host, at)?;
+        let transfer = self.lacks.get(host, job).unwrap_or(self.policy.transfer_overhead);
+        let least = self.scaled(self.estimates[job].median, job, host, self.hosts.spec[host].cores);
+        Some(available.max(at + self.counted(transfer)) + least)
     }
 
-    /// Lists the hosts that a job may have, each with what its finish there cannot be before. The soonest comes
-    /// first.
-    fn list_hosts(&self, at: Time, job: JobId, list: &mut Vec<(Time, HostId)>) {
-        let bars = self.bars(job);
-        let any_barred = bars.spared || bars.only.is_some();
-        let soonest = self.soonest_by_host(at, job);
-        let hosts = &self.eligible[job];
-        list.reserve(hosts.len());
-        let mut first = (Time(u64::MAX), 0);
-        for &host in hosts.iter() {
-            let Some(soonest) = soonest(host) else { continue };
-            if any_barred && self.is_barred(job, host, bars) {
-                continue;
-            }
-            if soonest < first.0 {
-                first = (soonest, list.len());
-            }
-            list.push((soonest, host));
+    /// The same on all hosts that a job may have, [`NEVER`] on others.
+    fn bound_hosts(&self, at: Time, job: JobId, bounds: &mut Vec<Time>) {
+        bounds.clear();
+        let (hosts, bars) = (&self.eligible[job], self.bars(job));
+        let is_any = hosts.len() == self.hosts.spec.len() && bars == Bars::NONE;
+        if is_any && self.parallel[job] == 0.0 {
+            let (paces, work) = (self.paces.of_job(job), self.estimates[job].median.0 as f64);
+            let (lacks, unknown) = (self.lacks.times(job), self.policy.transfer_overhead);
+            let parts = self.forecasts.soonest().iter().zip(paces.iter());
+            bounds.extend(parts.map(|(&soonest, (host, pace))| {
+                let staged = at + self.counted(lacks(host).unwrap_or(unknown));
+                if soonest == NEVER { NEVER } else { soonest.max(staged) + Span((work * pace) as u64) }
+            }));
+            return;
         }
-        if first.1 > 0 {
-            list.swap(0, first.1);
+        bounds.resize(self.hosts.spec.len(), NEVER);
+        for &host in hosts.iter().filter(|&&host| !self.is_barred(job, host, bars)) {
+            bounds[host.index()] = self.soonest(at, job, host).unwrap_or(NEVER);
         }
     }
 
