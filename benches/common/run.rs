@@ -56,7 +56,8 @@ impl<'a> Setting<'a> {
 
     pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {
         let (told, hosts) = (self.input.told.clone(), self.hosts.clone());
-        let scheduler = Scheduler::new(told, hosts, estimates, self.eligible(), policy.clone());
+        let scheduler =
+            Scheduler::new(told, hosts, estimates, self.eligible(), policy.clone()).without_reasons();
         let world = SimWorld::new(&self.input.real, self.hosts, &self.truth, Vec::new())
             .with_parallel(self.input.parallel.clone());
         Ready { scheduler, world }

@@ -193,7 +193,8 @@ impl World {
         let all: Vec<HostId> = self.hosts.ids().collect();
         let eligible = Table::filled(self.input.told.jobs.len(), all);
         let policy = Policy { keep_going: true, ..Policy::default() };
-        let mut scheduler = Scheduler::new(self.input.told.clone(), told, estimates, eligible, policy);
+        let mut scheduler =
+            Scheduler::new(self.input.told.clone(), told, estimates, eligible, policy).without_reasons();
         let truth: Table<JobId, Option<Span>> = truth.rows().iter().map(|&span| Some(span)).collect();
         let mut world = SimWorld::new(&self.input.real, &self.hosts, &truth, Vec::new());
         let mut builds = Builds::new(&self.input.told, &self.hosts, begin);

@@ -53,6 +53,7 @@ pub struct Expectation {
     pub transfer: Span,
     /// The build itself.
     pub work: Span,
-    /// The best of the other hosts, and when it would have been finished there, from the decision on.
+    /// The best of the other hosts, and when it would have been finished there, from the decision on. `None` if there
+    /// is no other one, or if nobody asks.
     pub next_best: Option<(HostId, Span)>,
 }

@@ -47,6 +47,8 @@ pub struct Binding {
 /// A job of which somebody asks why it goes where it goes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watched {
+    /// Orders to build need not say which host would have been the next best.
+    pub by_nobody: bool,
     /// Which one; `None` in a run.
     pub job: Option<JobId>,
     /// Those before it, if it stands in line.

@@ -295,6 +295,14 @@ impl Scheduler {
         self.planned()
     }
 
+    /// Leaves out of its orders which host would have been the next best: for whoever only asks what a run comes to.
+    /// What is decided is the same.
+    #[must_use]
+    pub fn without_reasons(mut self) -> Self {
+        self.watched.by_nobody = true;
+        self
+    }
+
     /// Takes in one fact that happened at `at`, and appends to `out` what is to be done about it.
     /// Stale and senseless facts change nothing.
     pub fn step(&mut self, at: Time, event: &Event, out: &mut Vec<Order>) {

@@ -359,8 +359,10 @@ impl Scheduler {
 
     /// Gives a job its slot by its best offer, and notes which one would have been the next.
     pub(super) fn bind_best(&mut self, at: Time, job: JobId, mut offer: Offer, out: &mut Vec<Order>) {
-        let next = self.best_but(at, job, Some(offer.host));
-        offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));
+        if !self.watched.by_nobody {
+            let next = self.best_but(at, job, Some(offer.host));
+            offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));
+        }
         self.bind(at, job, offer, out);
     }
 

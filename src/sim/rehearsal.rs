@@ -151,7 +151,7 @@ impl<'a> Rehearsal<'a> {
     }
 
     fn trial(&self, name: &'static str, policy: Policy) -> Trial {
-        let mut scheduler = self.scheduler(policy);
+        let mut scheduler = self.scheduler(policy).without_reasons();
         let mut copied = Copied(0);
         let end = self.run(&mut scheduler, &mut copied);
         let missing = scheduler.verdict().missing.len();

@@ -221,6 +221,26 @@ proptest! {
     }
 
     #[test]
+    fn that_nobody_asks_why_changes_nothing_else(case in rough()) {
+        let record = run(&case).record;
+        let mut again = case.scheduler().without_reasons();
+        let (mut orders, mut out) = (Vec::new(), Vec::new());
+        for (at, event) in &record.1 {
+            again.step(*at, event, &mut out);
+            orders.extend(out.drain(..).map(|order| (*at, order)));
+        }
+        let without = |mut orders: Vec<(Time, Order)>| {
+            for (_, order) in &mut orders {
+                if let Order::Build { expect, .. } = order {
+                    expect.next_best = None;
+                }
+            }
+            orders
+        };
+        prop_assert_eq!(orders, without(record.0));
+    }
+
+    #[test]
     fn a_log_gives_the_same_orders_when_it_is_read_again(mut case in rough()) {
         // A real world knows nothing of hosts that there are not.
         case.trouble.stale = None;

@@ -180,7 +180,8 @@ impl Recording {
             eligible,
             conditions.policy.clone(),
         )
-        .with_parallel(self.told_parallel.clone());
+        .with_parallel(self.told_parallel.clone())
+        .without_reasons();
         let mut world = self.world(&conditions.hosts, &truth);
         drive(&mut scheduler, &mut world, watch);
         (scheduler, truth)
