@@ -21,6 +21,8 @@ use super::state::JobState;
 pub(super) struct Wait {
     job: JobId,
     rank: Span,
+    /// The system and the microseconds of its work, if that takes no less with more cores.
+    plain: Option<(u16, f64)>,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
 }
@@ -35,11 +37,6 @@ struct Best {
 }
 
 impl Wait {
-    /// A job that is yet to be asked.
-    pub fn new(job: JobId, rank: Span) -> Self {
-        Self { job, rank, best: None }
-    }
-
     /// The same, now that it waits for the host of this offer.
     pub fn with(self, offer: &Offer) -> Self {
         let Offer { host, score, .. } = *offer;
@@ -110,6 +107,13 @@ impl Line {
 }
 
 impl Scheduler {
+    /// A job that is yet to be asked.
+    pub(super) fn lined_up(&self, job: JobId) -> Wait {
+        let is_plain = self.parallel[job] == 0.0 && !self.big[job];
+        let plain = is_plain.then(|| (self.paces.system(job), self.estimates[job].median.0 as f64));
+        Wait { job, rank: self.jobs.rank(job), plain, best: None }
+    }
+
     /// Fills slots that have become free from the line.
     pub(super) fn fill(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
         if !round.goes_on() && round.fresh.is_empty() {
@@ -147,7 +151,7 @@ impl Scheduler {
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
             let is_behind = row == line.waits.len() && line.ended != Ended::Last;
             if !is_known && (!is_behind || round.free > round.new) {
-                line.waits.insert(row, Wait::new(job, self.jobs.rank(job)));
+                line.waits.insert(row, self.lined_up(job));
             }
         }
     }
@@ -176,20 +180,18 @@ impl Scheduler {
         round: &mut Round,
         out: &mut Vec<Order>,
     ) {
+        let is_alone = group.len() == 1;
+        let mut able: Vec<&mut Wait> = group.iter_mut().filter(|wait| self.may_suit(at, wait, new)).collect();
         for beside_inputs in [true, false] {
-            if beside_inputs && group.len() == 1 {
+            if beside_inputs && is_alone {
                 continue;
             }
-            for wait in &mut *group {
+            for wait in &mut able {
                 if !round.goes_on() {
                     return;
                 }
                 let is_told = wait.best.is_some() && round.new == 0;
-                if is_told
-                    || !self.may_suit(at, wait, new)
-                    || self.jobs.state(wait.job) != JobState::Ready
-                    || self.is_held_back(wait.job)
-                {
+                if is_told || self.jobs.state(wait.job) != JobState::Ready || self.is_held_back(wait.job) {
                     continue;
                 }
                 if beside_inputs && !self.is_free_beside_inputs(wait.job) {
@@ -206,9 +208,8 @@ impl Scheduler {
     /// Whether one of these hosts may suit a job in line, without asking what it lacks there. One that may get
     /// several cores is always asked.
     fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
-        let is_spread = self.parallel[wait.job] > 0.0 || self.big[wait.job];
-        let Some(best) = wait.best.filter(|_| !is_spread) else { return true };
-        let (pace, work) = (self.paces.of_job(wait.job), self.estimates[wait.job].median.0 as f64);
+        let (Some(best), Some((system, work))) = (wait.best, wait.plain) else { return true };
+        let pace = self.paces.of_system(system);
         let is_sooner = |host: HostId| at + Span((work * pace[host]) as u64) < best.score;
         new.iter().any(|&host| host == best.host || is_sooner(host))
     }

@@ -21,7 +21,7 @@ use crate::graph::JobId;
 use crate::run::{Expectation, Order, SlotId};
 
 use super::Scheduler;
-use super::line::{Ended, Wait};
+use super::line::Ended;
 use super::offer::Offer;
 use super::policy::Choice;
 use super::state::{JobState, Seat};
@@ -247,7 +247,7 @@ impl Scheduler {
                 continue;
             }
             if self.is_held_back(job) {
-                self.line.push(Wait::new(job, self.jobs.rank(job)));
+                self.line.push(self.lined_up(job));
                 continue;
             }
             self.due[job] = Time::ZERO;
@@ -259,13 +259,13 @@ impl Scheduler {
                 offer = self.best_offer(at, job).unwrap_or(offer);
             }
             let Some(offer) = self.beside_booked(at, job, offer) else {
-                self.line.push(Wait::new(job, self.jobs.rank(job)));
+                self.line.push(self.lined_up(job));
                 continue;
             };
             if let Some(end) = self.reserve(at, job, &offer) {
                 self.due[job] = end;
                 self.forecasts.charge(offer.host, end);
-                self.line.push(Wait::new(job, self.jobs.rank(job)));
+                self.line.push(self.lined_up(job));
             } else if offer.free {
                 self.give(at, job, offer, round, out);
             } else {
@@ -335,7 +335,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
         self.due[job] = offer.finish;
         self.forecasts.charge(offer.host, offer.finish);
-        self.line.push(Wait::new(job, self.jobs.rank(job)).with(&offer));
+        self.line.push(self.lined_up(job).with(&offer));
         if !round.ahead {
             return;
         }
