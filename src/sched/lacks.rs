@@ -3,17 +3,14 @@
 
 use fixedbitset::FixedBitSet;
 
-use crate::base::{Id, Span, Table, typed_id};
+use crate::base::{Id, Span, Table};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Users, Workload};
 
-typed_id!(
-    /// A job of which something is known.
-    RowId, "row"
-);
-
 /// Not worked out yet, or no longer true.
 const UNKNOWN: Span = Span(u64::MAX);
+/// In place of a row.
+const NO_ROW: u32 = u32::MAX;
 /// A transfer time stands until one in so many of a job's inputs came or went.
 const STALE: u32 = 8;
 /// A path with this many times as many readers as there are jobs with rows is looked for in those.
@@ -75,8 +72,8 @@ pub(super) struct Lacks {
     rows: Vec<Row>,
     /// Rows of others, for their room.
     spare: Vec<(Box<[Transfer]>, Vec<PathId>)>,
-    /// Which row each job has.
-    row: Table<JobId, Option<RowId>>,
+    /// Which row each job has: [`NO_ROW`] of most.
+    row: Table<JobId, u32>,
     /// Per job how many paths it reads.
     reads: Table<JobId, u32>,
     readers: Users<PathId>,
@@ -88,7 +85,7 @@ impl Lacks {
             hosts,
             rows: Vec::new(),
             spare: Vec::new(),
-            row: Table::filled(work.jobs.len(), None),
+            row: Table::filled(work.jobs.len(), NO_ROW),
             reads: work
                 .jobs
                 .rows()
@@ -106,7 +103,7 @@ impl Lacks {
 
     /// The transfer times of a job's inputs, as far as they are known.
     pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
-        let row = self.row[job].map(|row| &self.rows[row.index()]);
+        let row = self.row(job);
         let (times, is_sure): (&[Transfer], _) =
             row.map_or((&[], false), |row| (&row.transfer, row.complete.is_some()));
         move |host| times.get(host.index())?.known(is_sure)
@@ -129,13 +126,13 @@ impl Lacks {
 
     /// The closure that is kept of a job's inputs, if it holds.
     pub fn kept_closure(&self, job: JobId, losses: u32) -> Option<&[PathId]> {
-        let row = &self.rows[self.row[job]?.index()];
+        let row = self.row(job)?;
         (row.closed == Some(losses)).then_some(&row.closure)
     }
 
     /// What none of a job's transfer times exceeds by its closure, if that is known.
     pub fn most(&self, job: JobId, losses: u32) -> Option<Span> {
-        let row = &self.rows[self.row[job]?.index()];
+        let row = self.row(job)?;
         row.most.filter(|_| row.closed == Some(losses))
     }
 
@@ -145,20 +142,24 @@ impl Lacks {
     }
 
     fn row_mut(&mut self, job: JobId) -> &mut Row {
-        let row = *self.row[job].get_or_insert_with(|| {
+        if self.row[job] == NO_ROW {
             let unknown = Transfer::of(UNKNOWN);
             let (mut transfer, closure) =
                 self.spare.pop().unwrap_or_else(|| (vec![unknown; self.hosts].into(), Vec::new()));
             transfer.fill(unknown);
+            self.row[job] = self.rows.len() as u32;
             self.rows.push(Row { job, transfer, complete: None, closure, closed: None, most: None });
-            RowId::from_index(self.rows.len() - 1)
-        });
-        &mut self.rows[row.index()]
+        }
+        &mut self.rows[self.row[job] as usize]
+    }
+
+    fn row(&self, job: JobId) -> Option<&Row> {
+        self.rows.get(self.row[job] as usize)
     }
 
     /// The hosts that have all of a job's inputs, if that is known.
     pub fn complete(&self, job: JobId) -> Option<&FixedBitSet> {
-        self.rows[self.row[job]?.index()].complete.as_ref()
+        self.row(job)?.complete.as_ref()
     }
 
     /// Keeps the hosts that have all of a job's inputs: nothing is to be transferred there.
@@ -178,8 +179,8 @@ impl Lacks {
             self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host, self.reads[row.job]));
         } else {
             for &job in readers {
-                if let Some(row) = self.row[job] {
-                    self.rows[row.index()].touch(host, self.reads[job]);
+                if let Some(row) = self.rows.get_mut(self.row[job] as usize) {
+                    row.touch(host, self.reads[job]);
                 }
             }
         }
@@ -203,11 +204,14 @@ impl Lacks {
 
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
-        let Some(row) = self.row[job].take() else { return };
-        let Row { transfer, closure, .. } = self.rows.swap_remove(row.index());
+        let row = std::mem::replace(&mut self.row[job], NO_ROW);
+        if row == NO_ROW {
+            return;
+        }
+        let Row { transfer, closure, .. } = self.rows.swap_remove(row as usize);
         self.spare.push((transfer, closure));
-        if let Some(moved) = self.rows.get(row.index()) {
-            self.row[moved.job] = Some(row);
+        if let Some(moved) = self.rows.get(row as usize) {
+            self.row[moved.job] = row;
         }
     }
 }

@@ -1,25 +1,35 @@
 //! Who really holds which path, and what a transfer has to carry.
 
-use crate::base::{Id, Table};
+use crate::base::{Id, Lists, Table};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Origin, PathId, Workload};
 
-/// A bit per host and path. Stores are closed under the references that the workload says.
+/// A bit per host and path. Stores are closed under the references that the workload says. What is asked of the
+/// workload again and again is kept apart from its names.
 #[derive(Clone, Debug)]
-pub(super) struct Stores<'a> {
-    work: &'a Workload,
+pub(super) struct Stores {
+    inputs: Lists<JobId, PathId>,
+    refs: Lists<PathId, PathId>,
+    size: Table<PathId, u64>,
     held: Table<HostId, Vec<u64>>,
     /// The paths that [`Stores::missing`] has met, by its last call that did.
     met: Table<PathId, u64>,
     calls: u64,
 }
 
-impl<'a> Stores<'a> {
+impl Stores {
     /// This machine holds what it holds, the others nothing.
-    pub fn new(work: &'a Workload, hosts: usize) -> Self {
+    pub fn new(work: &Workload, hosts: usize) -> Self {
         let words = work.paths.len().div_ceil(64);
         let held = Table::filled(hosts, vec![0; words]);
-        let mut stores = Self { work, held, met: Table::filled(work.paths.len(), 0), calls: 0 };
+        let mut stores = Self {
+            inputs: Lists::new(work.jobs.rows().iter().map(|job| job.inputs.as_slice())),
+            refs: Lists::new(work.paths.rows().iter().map(|path| path.refs.as_slice())),
+            size: work.paths.rows().iter().map(|path| path.size).collect(),
+            held,
+            met: Table::filled(work.paths.len(), 0),
+            calls: 0,
+        };
         for (path, spec) in work.paths.iter() {
             if spec.origin == Origin::Home && hosts > 0 {
                 stores.hold(HostId::HOME, path);
@@ -41,7 +51,7 @@ impl<'a> Stores<'a> {
         while let Some(path) = open.pop() {
             if !self.holds(host, path) {
                 self.held[host][path.index() / 64] |= 1 << (path.index() % 64);
-                open.extend_from_slice(&self.work.paths[path].refs);
+                open.extend_from_slice(self.refs.of(path));
             }
         }
     }
@@ -54,9 +64,8 @@ impl<'a> Stores<'a> {
         while let Some(path) = open.pop() {
             let was_met = std::mem::replace(&mut self.met[path], self.calls) == self.calls;
             if !was_met && !self.holds(host, path) {
-                let spec = &self.work.paths[path];
-                bytes = bytes.saturating_add(spec.size);
-                open.extend_from_slice(&spec.refs);
+                bytes = bytes.saturating_add(self.size[path]);
+                open.extend_from_slice(self.refs.of(path));
             }
         }
         bytes
@@ -64,6 +73,6 @@ impl<'a> Stores<'a> {
 
     /// Whether a host has everything that a job reads.
     pub fn complete(&self, host: HostId, job: JobId) -> bool {
-        self.work.jobs[job].inputs.iter().all(|&path| self.holds(host, path))
+        self.inputs.of(job).iter().all(|&path| self.holds(host, path))
     }
 }

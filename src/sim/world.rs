@@ -51,7 +51,7 @@ pub struct SimWorld<'a> {
     cuts: Table<HostId, u32>,
     /// Whose disks are full.
     full: Table<HostId, bool>,
-    stores: Stores<'a>,
+    stores: Stores,
     wires: Wires,
     network: Network,
     processors: Processors,
