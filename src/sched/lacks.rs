@@ -109,6 +109,13 @@ impl Lacks {
         move |host| times.get(host.index())?.known(is_sure)
     }
 
+    /// The transfer times of the inputs of a job of which it is known where they all are, by host.
+    pub fn surely(&self, job: JobId) -> impl Iterator<Item = Option<Span>> + '_ {
+        let row = self.row(job).filter(|row| row.complete.is_some());
+        let times = row.map_or(&[][..], |row| &row.transfer);
+        times.iter().map(|transfer| (transfer.time != UNKNOWN).then_some(transfer.time))
+    }
+
     /// Keeps a transfer time.
     pub fn set(&mut self, host: HostId, job: JobId, time: Span) {
         self.row_mut(job).transfer[host.index()] = Transfer::of(time);

@@ -66,14 +66,11 @@ impl Asked {
         self.now = None;
     }
 
-    /// All hosts that the job may have, that with the least bound first.
-    fn hosts(&self) -> impl Iterator<Item = (Time, HostId)> + '_ {
-        let all = || self.bounds.iter().copied().enumerate();
-        let first = all().min_by_key(|&(_, bound)| bound);
-        let rest =
-            all().filter(move |&(row, bound)| bound != NEVER && first.is_some_and(|(first, _)| row != first));
-        let first = first.filter(|&(_, bound)| bound != NEVER);
-        first.into_iter().chain(rest).map(|(row, bound)| (bound, HostId::from_index(row)))
+    /// All hosts, that with the least bound first.
+    fn rows(&self) -> impl Iterator<Item = usize> + use<> {
+        let rows = 0..self.bounds.len();
+        let first = rows.clone().min_by_key(|&row| self.bounds[row]);
+        first.into_iter().chain(rows.filter(move |&row| Some(row) != first))
     }
 }
 
@@ -99,8 +96,10 @@ impl Scheduler {
         }
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let mut best: Option<Offer> = None;
-        for (bound, host) in asked.hosts() {
-            if Some(host) == without || early && best.is_some_and(|best| best.score < bound) {
+        let mut latest = Time(NEVER.0 - 1);
+        for row in asked.rows() {
+            let host = HostId::from_index(row);
+            if asked.bounds[row] > latest || Some(host) == without {
                 continue;
             }
             let Some(mut offer) = self.offer(at, job, host) else { continue };
@@ -108,6 +107,7 @@ impl Scheduler {
             offer.score = score;
             if best.is_none_or(|best| offer.key() < best.key()) {
                 best = Some(offer);
+                latest = if early { offer.score } else { latest };
             }
         }
         self.asked = asked;
@@ -165,18 +165,18 @@ impl Scheduler {
         Some(available.max(at + self.counted(transfer)) + least)
     }
 
-    /// The same on all hosts that a job may have, [`NEVER`] on others.
+    /// The same on all hosts that a job may have, [`NEVER`] on others; it was looked up which have all inputs.
     fn bound_hosts(&self, at: Time, job: JobId, bounds: &mut Vec<Time>) {
         bounds.clear();
         let (hosts, bars) = (&self.eligible[job], self.bars(job));
         let is_any = hosts.len() == self.hosts.spec.len() && bars == Bars::NONE;
         if is_any && self.parallel[job] == 0.0 {
             let (paces, work) = (self.paces.of_job(job), self.estimates[job].median.0 as f64);
-            let (lacks, unknown) = (self.lacks.times(job), self.policy.transfer_overhead);
-            let parts = self.forecasts.soonest().iter().zip(paces.iter());
-            bounds.extend(parts.map(|(&soonest, (host, pace))| {
-                let staged = at + self.counted(lacks(host).unwrap_or(unknown));
-                if soonest == NEVER { NEVER } else { soonest.max(staged) + Span((work * pace) as u64) }
+            let unknown = self.policy.transfer_overhead;
+            let parts = self.forecasts.soonest().iter().zip(self.lacks.surely(job)).zip(paces.rows());
+            bounds.extend(parts.map(|((&soonest, transfer), pace)| {
+                let staged = at + self.counted(transfer.unwrap_or(unknown));
+                soonest.max(staged) + Span((work * pace) as u64)
             }));
             return;
         }
