@@ -180,13 +180,14 @@ impl Scheduler {
         round: &mut Round,
         out: &mut Vec<Order>,
     ) {
-        let is_alone = group.len() == 1;
-        let mut able: Vec<&mut Wait> = group.iter_mut().filter(|wait| self.may_suit(at, wait, new)).collect();
         for beside_inputs in [true, false] {
-            if beside_inputs && is_alone {
+            if beside_inputs && group.len() == 1 {
                 continue;
             }
-            for wait in &mut able {
+            for wait in &mut *group {
+                if !self.may_suit(at, wait, new) {
+                    continue;
+                }
                 if !round.goes_on() {
                     return;
                 }
@@ -209,9 +210,8 @@ impl Scheduler {
     /// several cores is always asked.
     fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
         let (Some(best), Some((system, work))) = (wait.best, wait.plain) else { return true };
-        let pace = self.paces.of_system(system);
-        let is_sooner = |host: HostId| at + Span((work * pace[host]) as u64) < best.score;
-        new.iter().any(|&host| host == best.host || is_sooner(host))
+        let (pace, left) = (self.paces.of_system(system), best.score.since(at).0 as f64);
+        new.iter().any(|&host| host == best.host || work * pace[host] < left)
     }
 
     /// The offer of a host with a free slot that a job in line would take.

@@ -152,7 +152,9 @@ impl Scheduler {
     /// offers if nothing else would be taken.
     pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
         self.find_complete(job);
-        self.lacks.complete(job).is_some_and(|complete| !complete.is_disjoint(self.forecasts.free()))
+        let Some(complete) = self.lacks.complete(job) else { return false };
+        // Few words each: sooner compared one by one than by a call.
+        complete.as_slice().iter().zip(self.forecasts.free().as_slice()).any(|(has, free)| has & free != 0)
     }
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
