@@ -66,11 +66,15 @@ impl Asked {
         self.now = None;
     }
 
-    /// All hosts, that with the least bound first.
+    /// The hosts, that with the least bound first.
     fn rows(&self) -> impl Iterator<Item = usize> + use<> {
-        let rows = 0..self.bounds.len();
-        let first = rows.clone().min_by_key(|&row| self.bounds[row]);
-        first.into_iter().chain(rows.filter(move |&row| Some(row) != first))
+        let first = self.bounds.iter().enumerate().min_by_key(|&(_, bound)| bound).map_or(0, |(row, _)| row);
+        // Those before it follow it, each one place later.
+        (0..self.bounds.len()).map(move |place| match place {
+            0 => first,
+            place if place <= first => place - 1,
+            place => place,
+        })
     }
 }
 
