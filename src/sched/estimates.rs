@@ -168,13 +168,13 @@ impl Scheduler {
         Some((self.home_of(consumer)?, cost))
     }
 
-    /// The host that has most of what a job needs and may build it. Looked up anew once an eighth of what it
+    /// The host that has most of what a job needs and may build it. Looked up anew once a quarter of what it
     /// waited for then is done.
     fn home_of(&mut self, job: JobId) -> Option<HostId> {
         let open = self.jobs.open(job);
         if let Some((home, then)) = self.homes[job]
             && open <= then
-            && open > then - then.div_ceil(8)
+            && open > then - then.div_ceil(4)
         {
             return home;
         }

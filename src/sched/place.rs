@@ -30,6 +30,9 @@ use super::state::{JobState, Seat};
 const LOOK: u32 = 4;
 /// Ready jobs are always gone through if, with all hosts for each, that is no more to look at than this.
 const FEW: usize = 32;
+/// Where so many times as many jobs are ready as are looked at, what is to come is not: a slot that is taken now will
+/// be left, and taken in the order of rank, many times before the run can be longer by it.
+const PLENTY: usize = 4;
 
 /// One time that jobs are given to slots.
 #[derive(Clone, Debug)]
@@ -286,7 +289,8 @@ impl Scheduler {
     }
 
     fn looks_ahead(&self) -> bool {
-        self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest
+        let is_plenty = self.jobs.ready_count() > PLENTY * self.policy.window;
+        self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest && !is_plenty
     }
 
     /// Begins to look ahead. Where more is ready than is looked at, only to what ranks higher than all of that.
