@@ -32,7 +32,7 @@ const LOOK: u32 = 4;
 const FEW: usize = 32;
 /// Where so many times as many jobs are ready as are looked at, what is to come is not: a slot that is taken now will
 /// be left, and taken in the order of rank, many times before the run can be longer by it.
-const PLENTY: usize = 4;
+const PLENTY: usize = 10;
 
 /// One time that jobs are given to slots.
 #[derive(Clone, Debug)]
