@@ -219,7 +219,7 @@ fn a_killed_sshd_ends_the_stream() {
         lab.kill_sessions();
         let mut rest = Vec::new();
         let _ = link.read_to_end(&mut rest);
-        assert!(rest.is_empty());
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
         let error = link.diagnose();
         assert!(error.is_transient(), "{error:?}");
     }
