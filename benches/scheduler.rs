@@ -42,7 +42,7 @@ impl Watch for Facts {
     }
 }
 
-/// The scheduler alone, given the facts of a run again: assignments a second.
+/// The scheduler alone, given the facts of a run again: assignments a second, without the reasons for them.
 #[divan::bench(sample_count = 5)]
 fn decide_12083_on_16_hosts(bencher: Bencher) {
     let (input, hosts) = (large(), clusters::many(16));

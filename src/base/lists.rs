@@ -11,18 +11,15 @@ pub struct Lists<I: Id, T> {
 }
 
 impl<I: Id + 'static, T: Copy> Lists<I, T> {
-    /// Puts the lists of all rows, in the order of their ids, one after the other.
+    /// Copies the list that each row of a table has.
     ///
     /// # Panics
     /// Where they have 2^32 items or more.
-    pub fn new<'a>(lists: impl Iterator<Item = &'a [T]>) -> Self
-    where
-        T: 'a,
-    {
+    pub fn new<R>(table: &Table<I, R>, list: impl Fn(&R) -> &[T]) -> Self {
         let (mut items, mut first) = (Vec::new(), Table::new());
         first.push(0);
-        for list in lists {
-            items.extend_from_slice(list);
+        for row in table.rows() {
+            items.extend_from_slice(list(row));
             first.push(end(items.len()));
         }
         Self { items, first }
@@ -78,7 +75,8 @@ mod tests {
 
     #[test]
     fn each_row_has_its_list() {
-        let lists: Lists<RowId, u8> = Lists::new([&[3, 1][..], &[], &[2]].into_iter());
+        let table: Table<RowId, Vec<u8>> = [vec![3, 1], vec![], vec![2]].into_iter().collect();
+        let lists = Lists::new(&table, Vec::as_slice);
         let all: Vec<&[u8]> = (0..3).map(|row| lists.of(RowId(row))).collect();
         assert_eq!(all, [&[3, 1][..], &[], &[2]]);
     }

@@ -1,5 +1,5 @@
-//! The ground floor: typed indices, tables and lists by them, time as a value, a seeded generator, intervals of means, parameters
-//! by name.
+//! The ground floor: typed indices, tables and lists by them, time as a value, a seeded generator, intervals of
+//! means, parameters by name.
 //!
 //! Nothing here reads a clock, does I/O or knows of Nix; everything above may use it.
 

@@ -2,7 +2,7 @@
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
-use crate::graph::{Job, JobId, Ranks};
+use crate::graph::{JobId, Ranks};
 
 use super::Scheduler;
 use super::policy::Order;
@@ -160,8 +160,8 @@ impl Scheduler {
         let &[consumer] = self.jobs.dependents(job) else { return None };
         let bytes: u64 = self.jobs.outputs(job).iter().map(|&path| self.stores.size(path)).sum();
         let cost = self.hosts.longest_way(bytes);
-        let is_tied = |spec: &Job| spec.fixed_output || spec.prefer_local;
-        let stays = cost > self.estimates[job].median || is_tied(&self.work.jobs[job]);
+        let spec = &self.work.jobs[job];
+        let stays = cost > self.estimates[job].median || spec.fixed_output || spec.prefer_local;
         if !stays {
             return None;
         }

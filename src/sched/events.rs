@@ -186,8 +186,7 @@ impl Scheduler {
 
     fn host_failed(&mut self, job: JobId, host: HostId, fault: HostFault, message: &str) {
         if fault == HostFault::MissingInputs {
-            for i in 0..self.jobs.inputs(job).len() {
-                let path = self.jobs.inputs(job)[i];
+            for path in self.jobs.inputs(job).to_vec() {
                 self.not_there(host, path);
             }
         }

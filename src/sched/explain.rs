@@ -44,12 +44,12 @@ pub struct Binding {
     pub build: Option<(Time, Expectation)>,
 }
 
-/// A job of which somebody asks why it goes where it goes.
+/// Who asks why jobs go where they go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watched {
-    /// Orders to build need not say which host would have been the next best.
+    /// Nobody does: orders to build need not say which host would have been the next best.
     pub by_nobody: bool,
-    /// Which one; `None` in a run.
+    /// The job of which somebody asks; `None` in a run.
     pub job: Option<JobId>,
     /// Those before it, if it stands in line.
     pub before: Option<Vec<Wait>>,

@@ -91,7 +91,7 @@ pub(super) struct Forecasts {
     /// Per host how often its outlook has changed.
     version: Table<HostId, u32>,
     changes: u32,
-    /// Per host when it has a free slot: the beginning of time if it has one now, `AWAY` if there is none to
+    /// Per host when it has a free slot: the beginning of time if it has one now, `NEVER` if there is none to
     /// wait for. The same as in `known`, side by side for those who ask about all hosts.
     soonest: Table<HostId, Time>,
     /// The hosts that have a free slot.
@@ -99,8 +99,8 @@ pub(super) struct Forecasts {
     stale: Table<HostId, bool>,
 }
 
-/// No slot will be free.
-const AWAY: Time = Time(u64::MAX);
+/// Later than all that can be.
+pub(super) const NEVER: Time = Time(u64::MAX);
 
 impl Forecasts {
     pub fn new(hosts: usize) -> Self {
@@ -110,7 +110,7 @@ impl Forecasts {
             entered: Table::filled(hosts, false),
             version: Table::filled(hosts, 0),
             changes: 0,
-            soonest: Table::filled(hosts, AWAY),
+            soonest: Table::filled(hosts, NEVER),
             free: FixedBitSet::with_capacity(hosts),
             stale: Table::filled(hosts, true),
         }
@@ -162,11 +162,12 @@ impl Forecasts {
     fn note(&mut self, host: HostId) {
         self.version[host] = self.version[host].wrapping_add(1);
         self.changes = self.changes.wrapping_add(1);
-        self.soonest[host] = self.known[host].available(Time::ZERO).unwrap_or(AWAY);
+        self.soonest[host] = self.known[host].available(Time::ZERO).unwrap_or(NEVER);
         self.free.set(host.index(), !self.known[host].free.is_empty());
     }
 
-    /// Per host when it has a free slot, as far as that is not now: the end of time if there is none to wait for.
+    /// Per host when it has a free slot: the beginning of time if it has one now, [`NEVER`] if there is none to wait
+    /// for.
     pub fn soonest(&self) -> &[Time] {
         self.soonest.rows()
     }
@@ -174,7 +175,7 @@ impl Forecasts {
     /// When a host has a slot for one more job.
     pub fn available(&self, host: HostId, at: Time) -> Option<Time> {
         let soonest = self.soonest[host];
-        (soonest != AWAY).then(|| soonest.max(at))
+        (soonest != NEVER).then(|| soonest.max(at))
     }
 
     /// Whether a host has a free slot.

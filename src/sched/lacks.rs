@@ -3,14 +3,17 @@
 
 use fixedbitset::FixedBitSet;
 
-use crate::base::{Id, Span, Table};
+use crate::base::{Id, Span, Table, typed_id};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Users, Workload};
 
+typed_id!(
+    /// A job of which something is known.
+    RowId, "row"
+);
+
 /// Not worked out yet, or no longer true.
 const UNKNOWN: Span = Span(u64::MAX);
-/// In place of a row.
-const NO_ROW: u32 = u32::MAX;
 /// A transfer time stands until one in so many of a job's inputs came or went.
 const STALE: u32 = 8;
 /// A path with this many times as many readers as there are jobs with rows is looked for in those.
@@ -72,8 +75,8 @@ pub(super) struct Lacks {
     rows: Vec<Row>,
     /// Rows of others, for their room.
     spare: Vec<(Box<[Transfer]>, Vec<PathId>)>,
-    /// Which row each job has: [`NO_ROW`] of most.
-    row: Table<JobId, u32>,
+    /// Which row each job has.
+    row: Table<JobId, Option<RowId>>,
     /// Per job how many paths it reads.
     reads: Table<JobId, u32>,
     readers: Users<PathId>,
@@ -85,7 +88,7 @@ impl Lacks {
             hosts,
             rows: Vec::new(),
             spare: Vec::new(),
-            row: Table::filled(work.jobs.len(), NO_ROW),
+            row: Table::filled(work.jobs.len(), None),
             reads: work
                 .jobs
                 .rows()
@@ -98,22 +101,15 @@ impl Lacks {
 
     /// The transfer time of a job's inputs to a host, if it is known.
     pub fn get(&self, host: HostId, job: JobId) -> Option<Span> {
-        self.times(job)(host)
-    }
-
-    /// The transfer times of a job's inputs, as far as they are known.
-    pub fn times(&self, job: JobId) -> impl Fn(HostId) -> Option<Span> + '_ {
-        let row = self.row(job);
-        let (times, is_sure): (&[Transfer], _) =
-            row.map_or((&[], false), |row| (&row.transfer, row.complete.is_some()));
-        move |host| times.get(host.index())?.known(is_sure)
+        let row = self.row(job)?;
+        row.transfer[host.index()].known(row.complete.is_some())
     }
 
     /// The transfer times of the inputs of a job of which it is known where they all are, by host.
     pub fn surely(&self, job: JobId) -> impl Iterator<Item = Option<Span>> + '_ {
         let row = self.row(job).filter(|row| row.complete.is_some());
-        let times = row.map_or(&[][..], |row| &row.transfer);
-        times.iter().map(|transfer| (transfer.time != UNKNOWN).then_some(transfer.time))
+        debug_assert!(row.is_some(), "where the inputs of {job} are was not looked up");
+        row.map_or(&[][..], |row| &row.transfer).iter().map(|transfer| transfer.known(true))
     }
 
     /// Keeps a transfer time.
@@ -149,19 +145,19 @@ impl Lacks {
     }
 
     fn row_mut(&mut self, job: JobId) -> &mut Row {
-        if self.row[job] == NO_ROW {
+        let row = *self.row[job].get_or_insert_with(|| {
             let unknown = Transfer::of(UNKNOWN);
             let (mut transfer, closure) =
                 self.spare.pop().unwrap_or_else(|| (vec![unknown; self.hosts].into(), Vec::new()));
             transfer.fill(unknown);
-            self.row[job] = self.rows.len() as u32;
             self.rows.push(Row { job, transfer, complete: None, closure, closed: None, most: None });
-        }
-        &mut self.rows[self.row[job] as usize]
+            RowId::from_index(self.rows.len() - 1)
+        });
+        &mut self.rows[row.index()]
     }
 
     fn row(&self, job: JobId) -> Option<&Row> {
-        self.rows.get(self.row[job] as usize)
+        self.row[job].map(|row| &self.rows[row.index()])
     }
 
     /// The hosts that have all of a job's inputs, if that is known.
@@ -186,8 +182,8 @@ impl Lacks {
             self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host, self.reads[row.job]));
         } else {
             for &job in readers {
-                if let Some(row) = self.rows.get_mut(self.row[job] as usize) {
-                    row.touch(host, self.reads[job]);
+                if let Some(row) = self.row[job] {
+                    self.rows[row.index()].touch(host, self.reads[job]);
                 }
             }
         }
@@ -211,14 +207,11 @@ impl Lacks {
 
     /// A job has its place.
     pub fn drop_job(&mut self, job: JobId) {
-        let row = std::mem::replace(&mut self.row[job], NO_ROW);
-        if row == NO_ROW {
-            return;
-        }
-        let Row { transfer, closure, .. } = self.rows.swap_remove(row as usize);
+        let Some(row) = self.row[job].take() else { return };
+        let Row { transfer, closure, .. } = self.rows.swap_remove(row.index());
         self.spare.push((transfer, closure));
-        if let Some(moved) = self.rows.get(row as usize) {
-            self.row[moved.job] = row;
+        if let Some(moved) = self.rows.get(row.index()) {
+            self.row[moved.job] = Some(row);
         }
     }
 }

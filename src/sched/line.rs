@@ -12,6 +12,7 @@ use crate::graph::JobId;
 use crate::run::Order;
 
 use super::Scheduler;
+use super::forecast::NEVER;
 use super::offer::Offer;
 use super::place::Round;
 use super::state::JobState;
@@ -185,14 +186,15 @@ impl Scheduler {
                 continue;
             }
             for wait in &mut *group {
-                if !self.may_suit(at, wait, new) {
-                    continue;
-                }
                 if !round.goes_on() {
                     return;
                 }
                 let is_told = wait.best.is_some() && round.new == 0;
-                if is_told || self.jobs.state(wait.job) != JobState::Ready || self.is_held_back(wait.job) {
+                if is_told
+                    || !self.may_suit(at, wait, new)
+                    || self.jobs.state(wait.job) != JobState::Ready
+                    || self.is_held_back(wait.job)
+                {
                     continue;
                 }
                 if beside_inputs && !self.is_free_beside_inputs(wait.job) {
@@ -223,7 +225,7 @@ impl Scheduler {
         let mut soonest: Option<Offer> = None;
         for &host in new {
             let waits_for_it = host == best.host;
-            let limit = if waits_for_it { Time(u64::MAX) } else { best.score };
+            let limit = if waits_for_it { NEVER } else { best.score };
             let Some(offer) = self.offer_before(at, wait.job, host, limit) else { continue };
             if soonest.is_none_or(|soonest| offer.key() < soonest.key()) {
                 soonest = Some(offer);

@@ -8,6 +8,7 @@ use crate::graph::{JobId, PathId};
 use crate::run::Expectation;
 
 use super::Scheduler;
+use super::forecast::NEVER;
 use super::lacks::Lacks;
 use super::policy::Choice;
 use super::state::Jobs;
@@ -57,9 +58,6 @@ pub(super) struct Asked {
     now: Option<(JobId, Time, u32)>,
 }
 
-/// Later than all that can be.
-const NEVER: Time = Time(u64::MAX);
-
 impl Asked {
     /// What jobs lack or may have has changed.
     pub fn void(&mut self) {
@@ -67,14 +65,15 @@ impl Asked {
     }
 
     /// The hosts, that with the least bound first.
-    fn rows(&self) -> impl Iterator<Item = usize> + use<> {
+    fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
         let first = self.bounds.iter().enumerate().min_by_key(|&(_, bound)| bound).map_or(0, |(row, _)| row);
         // Those before it follow it, each one place later.
-        (0..self.bounds.len()).map(move |place| match place {
+        let row = move |place| match place {
             0 => first,
             place if place <= first => place - 1,
             place => place,
-        })
+        };
+        (0..self.bounds.len()).map(row).map(HostId::from_index)
     }
 }
 
@@ -101,9 +100,8 @@ impl Scheduler {
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
         let mut best: Option<Offer> = None;
         let mut latest = Time(NEVER.0 - 1);
-        for row in asked.rows() {
-            let host = HostId::from_index(row);
-            if asked.bounds[row] > latest || Some(host) == without {
+        for host in asked.hosts() {
+            if asked.bounds[host.index()] > latest || Some(host) == without {
                 continue;
             }
             let Some(mut offer) = self.offer(at, job, host) else { continue };
@@ -111,7 +109,9 @@ impl Scheduler {
             offer.score = score;
             if best.is_none_or(|best| offer.key() < best.key()) {
                 best = Some(offer);
-                latest = if early { offer.score } else { latest };
+                if early {
+                    latest = offer.score;
+                }
             }
         }
         self.asked = asked;
@@ -225,7 +225,7 @@ impl Scheduler {
             Choice::FastestFree => offer.free.then(|| Time((1e9 / host.speed) as u64)),
             Choice::LeastLoaded if !offer.free => None,
             // Beyond all builders.
-            Choice::LeastLoaded if offer.host == HostId::HOME => Some(Time(u64::MAX)),
+            Choice::LeastLoaded if offer.host == HostId::HOME => Some(NEVER),
             Choice::LeastLoaded => {
                 let load = self.jobs.seated_on(offer.host).count() as f64;
                 // The least part decides between equal ones.

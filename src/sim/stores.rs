@@ -23,8 +23,8 @@ impl Stores {
         let words = work.paths.len().div_ceil(64);
         let held = Table::filled(hosts, vec![0; words]);
         let mut stores = Self {
-            inputs: Lists::new(work.jobs.rows().iter().map(|job| job.inputs.as_slice())),
-            refs: Lists::new(work.paths.rows().iter().map(|path| path.refs.as_slice())),
+            inputs: Lists::new(&work.jobs, |job| &job.inputs),
+            refs: Lists::new(&work.paths, |path| &path.refs),
             size: work.paths.rows().iter().map(|path| path.size).collect(),
             held,
             met: Table::filled(work.paths.len(), 0),

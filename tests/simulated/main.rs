@@ -88,6 +88,16 @@ fn run(case: &Case) -> Ended {
     }
 }
 
+/// What a scheduler orders that is told what happened.
+fn told(mut scheduler: Scheduler, events: &[(Time, Event)]) -> Vec<(Time, Order)> {
+    let (mut orders, mut out) = (Vec::new(), Vec::new());
+    for (at, event) in events {
+        scheduler.step(*at, event, &mut out);
+        orders.extend(out.drain(..).map(|order| (*at, order)));
+    }
+    orders
+}
+
 /// What no run of this case can beat if all jobs are built in it. A host may be twice as fast as usual
 /// for a while.
 fn bound(case: &Case) -> Span {
@@ -211,33 +221,18 @@ proptest! {
     fn the_same_world_and_the_same_events_give_the_same_orders(case in rough()) {
         let record = run(&case).record;
         prop_assert_eq!(&record.1, &run(&case).record.1);
-        let mut again = case.scheduler();
-        let (mut orders, mut out) = (Vec::new(), Vec::new());
-        for (at, event) in &record.1 {
-            again.step(*at, event, &mut out);
-            orders.extend(out.drain(..).map(|o| (*at, o)));
-        }
-        prop_assert_eq!(orders, record.0);
+        prop_assert_eq!(told(case.scheduler(), &record.1), record.0);
     }
 
     #[test]
     fn that_nobody_asks_why_changes_nothing_else(case in rough()) {
-        let record = run(&case).record;
-        let mut again = case.scheduler().without_reasons();
-        let (mut orders, mut out) = (Vec::new(), Vec::new());
-        for (at, event) in &record.1 {
-            again.step(*at, event, &mut out);
-            orders.extend(out.drain(..).map(|order| (*at, order)));
-        }
-        let without = |mut orders: Vec<(Time, Order)>| {
-            for (_, order) in &mut orders {
-                if let Order::Build { expect, .. } = order {
-                    expect.next_best = None;
-                }
+        let mut record = run(&case).record;
+        for (_, order) in &mut record.0 {
+            if let Order::Build { expect, .. } = order {
+                expect.next_best = None;
             }
-            orders
-        };
-        prop_assert_eq!(orders, without(record.0));
+        }
+        prop_assert_eq!(told(case.scheduler().without_reasons(), &record.1), record.0);
     }
 
     #[test]
