@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::policy::Cores;
 use super::state::JobState;
 use super::{Phase, Scheduler};
-use crate::base::{Id, Span, Time};
+use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId};
 
@@ -199,7 +199,8 @@ impl Scheduler {
             let settled = |host| !inputs.iter().any(|&path| pending.contains(&(host, path)));
             if let Some(complete) = self.lacks.complete(job) {
                 let here = |host: &&HostId| self.inputs_complete(**host, job) && settled(**host);
-                let listed = |host: &&HostId| complete.contains(host.index()) && settled(**host);
+                let listed =
+                    |host: &&HostId| super::holders::of(complete).any(|h| h == **host) && settled(**host);
                 let eligible = || self.eligible[job].iter();
                 if !eligible().filter(here).eq(eligible().filter(listed)) {
                     return Err(format!("the hosts that have all of what {job} reads are others"));

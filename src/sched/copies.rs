@@ -71,10 +71,10 @@ impl Scheduler {
     /// Begins a copy of each job that is done sooner by one, the one that ends last first.
     fn copy_what_gains(&mut self, at: Time, late: &[(Time, JobId)], margin: f64, out: &mut Vec<Order>) {
         for &(end, job) in late.iter().rev() {
-            let Some((finish, host)) = self.soonest_copy(at, job) else { continue };
             let Some(seat) = self.jobs.state(job).seat() else { continue };
             let here = (end + self.onward(job, seat.host)).since(at);
-            if finish.since(at).scale(margin) + LEAST_GAIN < here {
+            let gains = |finish: Time| finish.since(at).scale(margin) + LEAST_GAIN < here;
+            if let Some(host) = self.soonest_copy(at, job, gains) {
                 self.begin_copy(at, job, host, out);
             }
         }
@@ -99,8 +99,8 @@ impl Scheduler {
         seated.map(|(host, _, job)| (self.expected_end(at, host, job), job)).collect()
     }
 
-    /// The free host that would have all of a running job's work done first, and when.
-    fn soonest_copy(&mut self, at: Time, job: JobId) -> Option<(Time, HostId)> {
+    /// The free host that would have all of a running job's work done first, if that `gains` enough.
+    fn soonest_copy(&mut self, at: Time, job: JobId, gains: impl Fn(Time) -> bool) -> Option<HostId> {
         let JobState::Running(seat) = self.jobs.state(job) else { return None };
         let here = self.paces.of(job, seat.host) * self.amdahl(job, seat.host, self.given[job]);
         let work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / here);
@@ -112,10 +112,14 @@ impl Scheduler {
             }
             let cores = self.cores_for(job, host);
             let takes = work.scale(self.paces.of(job, host) * self.amdahl(job, host, cores));
-            let finish = at + self.transfer(host, job) + takes + self.onward(job, host);
+            let least = at + takes + self.onward(job, host);
+            if !gains(least) || best.is_some_and(|(finish, _)| finish <= least) {
+                continue;
+            }
+            let finish = least + self.transfer(host, job);
             best = best.into_iter().chain([(finish, host)]).min();
         }
-        best
+        best.filter(|&(finish, _)| gains(finish)).map(|(_, host)| host)
     }
 
     fn begin_copy(&mut self, at: Time, job: JobId, host: HostId, out: &mut Vec<Order>) {

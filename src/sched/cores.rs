@@ -179,15 +179,17 @@ impl Scheduler {
 
     /// When a job that has a slot will probably leave it.
     pub(super) fn expected_end(&self, at: Time, host: HostId, job: JobId) -> Time {
+        let end = self.ends[job];
+        if end > at {
+            return end;
+        }
         match self.jobs.state(job) {
-            JobState::Running(_) if self.ends[job] > at => self.ends[job],
             JobState::Running(seat) => {
                 // Longer than expected: what it still takes follows from how long it took so far.
                 let pace = self.paces.of(job, host) * self.amdahl(job, host, self.given[job]);
                 let done = at.since(seat.since).scale(1.0 / pace);
                 at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
             }
-            _ if self.due[job] > at => self.due[job],
             _ => at + self.work_time(job, host, self.given[job]),
         }
     }

@@ -160,9 +160,7 @@ impl Scheduler {
         let &[consumer] = self.jobs.dependents(job) else { return None };
         let bytes: u64 = self.jobs.outputs(job).iter().map(|&path| self.stores.size(path)).sum();
         let cost = self.hosts.longest_way(bytes);
-        let spec = &self.work.jobs[job];
-        let stays = cost > self.estimates[job].median || spec.fixed_output || spec.prefer_local;
-        if !stays {
+        if cost <= self.estimates[job].median && !self.stays[job] {
             return None;
         }
         Some((self.home_of(consumer)?, cost))

@@ -67,11 +67,16 @@ impl Outlook {
     }
 
     fn charge(&mut self, end: Time) {
-        if !self.ends.is_empty() {
-            self.ends.remove(0);
-        }
-        self.insert(end);
         self.charged += 1;
+        let Some(first) = self.ends.first_mut() else { return self.insert(end) };
+        *first = end;
+        // Few ends, and mostly a late one: up to its place step by step.
+        for row in 1..self.ends.len() {
+            if self.ends[row] > end {
+                break;
+            }
+            self.ends.swap(row - 1, row);
+        }
     }
 
     fn insert(&mut self, end: Time) {
@@ -94,8 +99,9 @@ pub(super) struct Forecasts {
     /// Per host when it has a free slot: the beginning of time if it has one now, `NEVER` if there is none to
     /// wait for. The same as in `known`, side by side for those who ask about all hosts.
     soonest: Table<HostId, Time>,
-    /// The hosts that have a free slot.
+    /// The hosts that have a free slot, and how many each has.
     free: FixedBitSet,
+    free_slots: Table<HostId, usize>,
     stale: Table<HostId, bool>,
 }
 
@@ -112,6 +118,7 @@ impl Forecasts {
             changes: 0,
             soonest: Table::filled(hosts, NEVER),
             free: FixedBitSet::with_capacity(hosts),
+            free_slots: Table::filled(hosts, 0),
             stale: Table::filled(hosts, true),
         }
     }
@@ -163,7 +170,8 @@ impl Forecasts {
         self.version[host] = self.version[host].wrapping_add(1);
         self.changes = self.changes.wrapping_add(1);
         self.soonest[host] = self.known[host].available(Time::ZERO).unwrap_or(NEVER);
-        self.free.set(host.index(), !self.known[host].free.is_empty());
+        self.free_slots[host] = self.known[host].free.len();
+        self.free.set(host.index(), self.free_slots[host] > 0);
     }
 
     /// Per host when it has a free slot: the beginning of time if it has one now, [`NEVER`] if there is none to wait
@@ -186,6 +194,11 @@ impl Forecasts {
     /// The hosts that have a free slot.
     pub fn free(&self) -> &FixedBitSet {
         &self.free
+    }
+
+    /// How many free slots each host has.
+    pub fn free_slots(&self) -> &Table<HostId, usize> {
+        &self.free_slots
     }
 
     /// Gives one particular slot of a host to a job that keeps it until `end`; false if it is not free.

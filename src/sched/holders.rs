@@ -1,18 +1,40 @@
 //! Which hosts have which paths, or are to get them, as a matrix of bits: a row per path, so that one look
 //! tells all hosts that have a path, and a few looks those that have all of several.
 
-use fixedbitset::FixedBitSet;
-
 use crate::base::Id;
 use crate::fleet::HostId;
 use crate::graph::PathId;
 
 const BITS: usize = usize::BITS as usize;
 
+/// How many blocks of bits there are for so many hosts.
+pub(super) fn width(hosts: usize) -> usize {
+    hosts.div_ceil(BITS)
+}
+
+/// The hosts of a row of bits, ascending.
+pub(super) fn of(row: &[usize]) -> impl Iterator<Item = HostId> + '_ {
+    row.iter().enumerate().flat_map(|(i, &block)| {
+        let mut left = block;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(HostId::from_index(i * BITS + bit))
+        })
+    })
+}
+
+/// Takes the hosts out of a row of bits that are not to be `kept`.
+pub(super) fn keep(row: &mut [usize], kept: impl Fn(HostId) -> bool) {
+    for (i, block) in row.iter_mut().enumerate() {
+        let bits = (0..BITS).filter(|bit| *block >> bit & 1 == 1);
+        *block = bits.filter(|bit| kept(HostId::from_index(i * BITS + bit))).map(|bit| 1 << bit).sum();
+    }
+}
+
 /// The hosts of each path.
 #[derive(Clone, Debug)]
 pub(super) struct Holders {
-    hosts: usize,
     /// Blocks in a row.
     width: usize,
     /// The last block in the row of a path that all hosts have.
@@ -23,9 +45,9 @@ pub(super) struct Holders {
 impl Holders {
     /// Nobody has any of `paths`.
     pub fn new(paths: usize, hosts: usize) -> Self {
-        let width = hosts.div_ceil(BITS);
+        let width = width(hosts);
         let last = usize::MAX >> (width * BITS - hosts);
-        Self { hosts, width, last, blocks: vec![0; paths * width] }
+        Self { width, last, blocks: vec![0; paths * width] }
     }
 
     fn row(&self, path: PathId) -> &[usize] {
@@ -64,24 +86,16 @@ impl Holders {
 
     /// The hosts that have a path, ascending.
     pub fn of(&self, path: PathId) -> impl Iterator<Item = HostId> + '_ {
-        self.row(path).iter().enumerate().flat_map(|(i, &block)| {
-            let mut left = block;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(HostId::from_index(i * BITS + bit))
-            })
-        })
+        of(self.row(path))
     }
 
-    /// The hosts that have all of `paths`.
-    pub fn of_all(&self, paths: &[PathId]) -> FixedBitSet {
-        let mut all = FixedBitSet::with_capacity(self.hosts);
-        all.insert_range(..);
+    /// Makes `all` the hosts that have all of `paths`.
+    pub fn of_all(&self, paths: &[PathId], all: &mut [usize]) {
+        all.fill(usize::MAX);
+        all.last_mut().into_iter().for_each(|last| *last = self.last);
         for &path in paths {
-            let row = self.row(path);
             let mut left = 0;
-            for (block, has) in all.as_mut_slice().iter_mut().zip(row) {
+            for (block, has) in all.iter_mut().zip(self.row(path)) {
                 *block &= has;
                 left |= *block;
             }
@@ -89,7 +103,6 @@ impl Holders {
                 break;
             }
         }
-        all
     }
 }
 
@@ -126,7 +139,9 @@ mod tests {
             let asked: Vec<PathId> = asked.into_iter().map(PathId).collect();
             let has_all = |h: &HostId| asked.iter().all(|p| sets[p.index()].contains(h));
             let expected: Vec<usize> = (0..130).map(HostId).filter(has_all).map(Id::index).collect();
-            prop_assert_eq!(holders.of_all(&asked).ones().collect::<Vec<_>>(), expected);
+            let mut all = vec![0; width(130)];
+            holders.of_all(&asked, &mut all);
+            prop_assert_eq!(of(&all).map(Id::index).collect::<Vec<_>>(), expected);
         }
     }
 }

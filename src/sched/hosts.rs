@@ -27,8 +27,8 @@ pub(super) enum Health {
 #[derive(Clone, Debug)]
 pub(super) struct HostState {
     pub health: Health,
-    /// Connected slots, without those with older attempts.
-    pub slots: BTreeSet<SlotId>,
+    /// Connected slots, ascending, without those with older attempts.
+    pub slots: Vec<SlotId>,
     /// Vain tries to reach it since it was last up.
     pub tries: u32,
     /// Why it takes no more jobs in this run, if it does not: up or away, it is there for its data only.
@@ -37,6 +37,26 @@ pub(super) struct HostState {
     trouble: String,
     /// The bandwidth that estimates rest on.
     pub bandwidth: u64,
+}
+
+impl HostState {
+    /// Adds a slot; false if it was there.
+    fn add(&mut self, slot: SlotId) -> bool {
+        let place = self.slots.binary_search(&slot);
+        if let Err(row) = place {
+            self.slots.insert(row, slot);
+        }
+        place.is_err()
+    }
+
+    /// Takes a slot out; false if it was not there.
+    fn remove(&mut self, slot: SlotId) -> bool {
+        let place = self.slots.binary_search(&slot);
+        if let Ok(row) = place {
+            self.slots.remove(row);
+        }
+        place.is_ok()
+    }
 }
 
 /// An attempt that goes on beside a newer one of the same job, or that is being ended. Its slot takes no job.
@@ -54,6 +74,7 @@ pub(super) struct Older {
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
     pub spec: Table<HostId, Host>,
+    all_slots: u32,
     state: Table<HostId, HostState>,
     /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
     older: BTreeMap<(HostId, SlotId), Older>,
@@ -68,14 +89,20 @@ impl Hosts {
             .iter()
             .map(|host| HostState {
                 health: Health::Connecting,
-                slots: BTreeSet::new(),
+                slots: Vec::new(),
                 tries: 0,
                 drained: None,
                 trouble: String::new(),
                 bandwidth: host.link.bandwidth,
             })
             .collect();
-        Self { spec, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
+        let all_slots = spec.rows().iter().map(|host| host.slots).sum();
+        Self { spec, all_slots, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
+    }
+
+    /// The slots of all hosts.
+    pub fn all_slots(&self) -> u32 {
+        self.all_slots
     }
 
     /// How long so many bytes take over the link on which that is longest.
@@ -106,13 +133,13 @@ impl Hosts {
         new
     }
 
-    /// The connected slots of a host that may be given to jobs.
-    pub fn open_slots(&self, host: HostId) -> Option<&BTreeSet<SlotId>> {
+    /// The connected slots of a host that may be given to jobs, ascending.
+    pub fn open_slots(&self, host: HostId) -> Option<&[SlotId]> {
         let state = &self.state[host];
         state.drained.is_none().then_some(&state.slots)
     }
 
-    pub fn slots(&self, host: HostId) -> &BTreeSet<SlotId> {
+    pub fn slots(&self, host: HostId) -> &[SlotId] {
         &self.state[host].slots
     }
 
@@ -130,12 +157,12 @@ impl Hosts {
         }
         // A new connection has no old build.
         self.older.remove(&(host, slot));
-        state.slots.insert(slot)
+        state.add(slot)
     }
 
     /// Leaves a slot to an attempt that is no longer its job's newest, until that is over.
     pub fn set_aside(&mut self, host: HostId, slot: SlotId, older: Older) {
-        if self.state[host].slots.remove(&slot) {
+        if self.state[host].remove(slot) {
             self.older.insert((host, slot), older);
         }
     }
@@ -169,7 +196,7 @@ impl Hosts {
         let known = |(_, _, older): &(HostId, SlotId, Older)| (older.job, older.attempt) == (job, attempt);
         let (host, slot, older) = self.all_older().find(known)?;
         self.older.remove(&(host, slot));
-        self.state[host].slots.insert(slot);
+        self.state[host].add(slot);
         Some((host, slot, older))
     }
 

@@ -1,11 +1,11 @@
 //! What ready jobs lack on each host: how long their inputs would be on their way, and which hosts have
 //! them all. Worked out when first asked for, and anew only where a path came or went.
 
-use fixedbitset::FixedBitSet;
-
 use crate::base::{Id, Span, Table, typed_id};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId, Users, Workload};
+
+use super::holders;
 
 typed_id!(
     /// A job of which something is known.
@@ -38,31 +38,17 @@ impl Transfer {
     }
 }
 
-/// What is known of one job.
+/// What is known of one job, but for what is kept for each host.
 #[derive(Clone, Debug)]
 struct Row {
     job: JobId,
-    /// By host.
-    transfer: Box<[Transfer]>,
-    /// The hosts that have all its inputs; `None` where that has to be looked up.
-    complete: Option<FixedBitSet>,
+    /// Whether it was looked up which hosts have all its inputs.
+    is_sure: bool,
     /// Its inputs with their closures, and by which count of losses.
     closure: Vec<PathId>,
     closed: Option<u32>,
     /// What none of the transfer times exceeds by that, if it was worked out.
     most: Option<Span>,
-}
-
-impl Row {
-    /// One of so many inputs came, went or was sent to a host.
-    fn touch(&mut self, host: HostId, reads: u32) {
-        self.complete = None;
-        let transfer = &mut self.transfer[host.index()];
-        transfer.touched += 1;
-        if transfer.time == Span::ZERO || transfer.touched * STALE >= reads {
-            *transfer = Transfer::of(UNKNOWN);
-        }
-    }
 }
 
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
@@ -71,10 +57,16 @@ impl Row {
 #[derive(Clone, Debug)]
 pub(super) struct Lacks {
     hosts: usize,
+    /// Blocks of bits for the hosts that have all inputs of a job.
+    width: usize,
     /// What is known, of as few jobs as are looked at.
     rows: Vec<Row>,
-    /// Rows of others, for their room.
-    spare: Vec<(Box<[Transfer]>, Vec<PathId>)>,
+    /// Per row and host.
+    transfers: Vec<Transfer>,
+    /// Per row which hosts have all inputs, where that was looked up.
+    complete: Vec<usize>,
+    /// Lists of former rows, for their room.
+    spare: Vec<Vec<PathId>>,
     /// Which row each job has.
     row: Table<JobId, Option<RowId>>,
     /// Per job how many paths it reads.
@@ -84,37 +76,39 @@ pub(super) struct Lacks {
 
 impl Lacks {
     pub fn new(work: &Workload, hosts: usize) -> Self {
+        let reads = |inputs: &[PathId]| u32::try_from(inputs.len()).unwrap_or(u32::MAX);
         Self {
             hosts,
+            width: holders::width(hosts),
             rows: Vec::new(),
+            transfers: Vec::new(),
+            complete: Vec::new(),
             spare: Vec::new(),
             row: Table::filled(work.jobs.len(), None),
-            reads: work
-                .jobs
-                .rows()
-                .iter()
-                .map(|j| u32::try_from(j.inputs.len()).unwrap_or(u32::MAX))
-                .collect(),
+            reads: work.jobs.rows().iter().map(|job| reads(&job.inputs)).collect(),
             readers: Users::of_paths(work),
         }
     }
 
     /// The transfer time of a job's inputs to a host, if it is known.
     pub fn get(&self, host: HostId, job: JobId) -> Option<Span> {
-        let row = self.row(job)?;
-        row.transfer[host.index()].known(row.complete.is_some())
+        let row = self.row[job]?;
+        self.transfers[self.place(row, host)].known(self.rows[row.index()].is_sure)
     }
 
     /// The transfer times of the inputs of a job of which it is known where they all are, by host.
     pub fn surely(&self, job: JobId) -> impl Iterator<Item = Option<Span>> + '_ {
-        let row = self.row(job).filter(|row| row.complete.is_some());
+        let row = self.row[job].filter(|row| self.rows[row.index()].is_sure);
         debug_assert!(row.is_some(), "where the inputs of {job} are was not looked up");
-        row.map_or(&[][..], |row| &row.transfer).iter().map(|transfer| transfer.known(true))
+        let times = row.map_or(&[][..], |row| &self.transfers[row.index() * self.hosts..][..self.hosts]);
+        times.iter().map(|transfer| transfer.known(true))
     }
 
     /// Keeps a transfer time.
     pub fn set(&mut self, host: HostId, job: JobId, time: Span) {
-        self.row_mut(job).transfer[host.index()] = Transfer::of(time);
+        let row = self.row_of(job);
+        let place = self.place(row, host);
+        self.transfers[place] = Transfer::of(time);
     }
 
     /// The closure of a job's inputs, which `fill` is to find where paths were lost since.
@@ -144,46 +138,75 @@ impl Lacks {
         self.row_mut(job).most = Some(most);
     }
 
+    fn place(&self, row: RowId, host: HostId) -> usize {
+        row.index() * self.hosts + host.index()
+    }
+
     fn row_mut(&mut self, job: JobId) -> &mut Row {
-        let row = *self.row[job].get_or_insert_with(|| {
-            let unknown = Transfer::of(UNKNOWN);
-            let (mut transfer, closure) =
-                self.spare.pop().unwrap_or_else(|| (vec![unknown; self.hosts].into(), Vec::new()));
-            transfer.fill(unknown);
-            self.rows.push(Row { job, transfer, complete: None, closure, closed: None, most: None });
-            RowId::from_index(self.rows.len() - 1)
-        });
+        let row = self.row_of(job);
         &mut self.rows[row.index()]
+    }
+
+    /// The row of a job, a new one if it has none.
+    fn row_of(&mut self, job: JobId) -> RowId {
+        *self.row[job].get_or_insert_with(|| {
+            let closure = self.spare.pop().unwrap_or_default();
+            self.rows.push(Row { job, is_sure: false, closure, closed: None, most: None });
+            self.transfers.resize(self.rows.len() * self.hosts, Transfer::of(UNKNOWN));
+            self.complete.resize(self.rows.len() * self.width, 0);
+            RowId::from_index(self.rows.len() - 1)
+        })
     }
 
     fn row(&self, job: JobId) -> Option<&Row> {
         self.row[job].map(|row| &self.rows[row.index()])
     }
 
-    /// The hosts that have all of a job's inputs, if that is known.
-    pub fn complete(&self, job: JobId) -> Option<&FixedBitSet> {
-        self.row(job)?.complete.as_ref()
+    /// The hosts that have all of a job's inputs, as bits, if that is known.
+    #[inline]
+    pub fn complete(&self, job: JobId) -> Option<&[usize]> {
+        let row = self.row[job]?.index();
+        self.rows[row].is_sure.then(|| &self.complete[row * self.width..][..self.width])
     }
 
-    /// Keeps the hosts that have all of a job's inputs: nothing is to be transferred there.
-    pub fn set_complete(&mut self, job: JobId, hosts: FixedBitSet) {
-        let row = self.row_mut(job);
-        for host in hosts.ones() {
-            row.transfer[host] = Transfer::of(Span::ZERO);
-        }
-        row.complete = Some(hosts);
+    /// Whether one of some hosts has all of a job's inputs, if that is known.
+    #[inline]
+    pub fn meets(&self, job: JobId, hosts: &[usize]) -> Option<bool> {
+        // Few blocks each: sooner compared one by one than by a call.
+        Some(self.complete(job)?.iter().zip(hosts).any(|(has, host)| has & host != 0))
+    }
+
+    /// Keeps the hosts that have all of a job's inputs, as `find` says: nothing is to be transferred there.
+    pub fn find_complete(&mut self, job: JobId, find: impl FnOnce(&mut [usize])) {
+        let row = self.row_of(job).index();
+        let complete = &mut self.complete[row * self.width..][..self.width];
+        find(complete);
+        let transfers = &mut self.transfers[row * self.hosts..][..self.hosts];
+        holders::of(complete).for_each(|host| transfers[host.index()] = Transfer::of(Span::ZERO));
+        self.rows[row].is_sure = true;
     }
 
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
         let readers = self.readers.of(path);
         if readers.len() / POPULAR > self.rows.len() {
-            let reads = |row: &&mut Row| readers.binary_search(&row.job).is_ok();
-            self.rows.iter_mut().filter(reads).for_each(|row| row.touch(host, self.reads[row.job]));
+            for row in 0..self.rows.len() {
+                if readers.binary_search(&self.rows[row].job).is_ok() {
+                    touch(
+                        &mut self.rows[row],
+                        &mut self.transfers[row * self.hosts..][host.index()],
+                        &self.reads,
+                    );
+                }
+            }
         } else {
             for &job in readers {
-                if let Some(row) = self.row[job] {
-                    self.rows[row.index()].touch(host, self.reads[job]);
+                if let Some(row) = self.row[job].map(Id::index) {
+                    touch(
+                        &mut self.rows[row],
+                        &mut self.transfers[row * self.hosts..][host.index()],
+                        &self.reads,
+                    );
                 }
             }
         }
@@ -196,23 +219,36 @@ impl Lacks {
 
     /// The link of a host is not what it was thought to be. Nothing is nothing over any link.
     pub fn forget_host(&mut self, host: HostId) {
-        for row in &mut self.rows {
-            row.most = None;
-            let time = &mut row.transfer[host.index()].time;
+        self.rows.iter_mut().for_each(|row| row.most = None);
+        for Transfer { time, .. } in self.transfers.iter_mut().skip(host.index()).step_by(self.hosts) {
             if *time != Span::ZERO {
                 *time = UNKNOWN;
             }
         }
     }
 
-    /// A job has its place.
+    /// A job has its place. The last row takes that of its own.
     pub fn drop_job(&mut self, job: JobId) {
         let Some(row) = self.row[job].take() else { return };
-        let Row { transfer, closure, .. } = self.rows.swap_remove(row.index());
-        self.spare.push((transfer, closure));
+        self.spare.push(self.rows.swap_remove(row.index()).closure);
+        let (place, last) = (row.index() * self.hosts, self.rows.len() * self.hosts);
+        self.transfers.copy_within(last.., place);
+        self.transfers.truncate(last);
+        let (place, last) = (row.index() * self.width, self.rows.len() * self.width);
+        self.complete.copy_within(last.., place);
+        self.complete.truncate(last);
         if let Some(moved) = self.rows.get(row.index()) {
             self.row[moved.job] = Some(row);
         }
+    }
+}
+
+/// One of a job's inputs came, went or was sent to a host.
+fn touch(row: &mut Row, transfer: &mut Transfer, reads: &Table<JobId, u32>) {
+    row.is_sure = false;
+    transfer.touched += 1;
+    if transfer.time == Span::ZERO || transfer.touched * STALE >= reads[row.job] {
+        *transfer = Transfer::of(UNKNOWN);
     }
 }
 

@@ -15,7 +15,6 @@ use super::Scheduler;
 use super::forecast::NEVER;
 use super::offer::Offer;
 use super::place::Round;
-use super::state::JobState;
 
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +68,8 @@ pub(super) struct Line {
 impl Line {
     /// Begins a look.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.waits.clear();
+        (self.ended, self.is_void) = (Ended::default(), false);
     }
 
     /// A job is left waiting by a look. Jobs come in the order of their ranks.
@@ -121,15 +121,17 @@ impl Scheduler {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        line.waits.retain(|wait| self.jobs.state(wait.job) == JobState::Ready);
+        line.waits.retain(|wait| self.jobs.is_ready(wait.job));
         self.line_up(&mut line, round);
+        let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
         if round.free > 0 && line.waits.iter().any(|wait| wait.best.is_none()) {
             self.charge_line(at, &line.waits);
         }
-        if let Some(row) = line.waits.iter().position(|wait| Some(wait.job) == self.watched.job) {
+        if let Some(job) = self.watched.job
+            && let Some(row) = line.waits.iter().position(|wait| wait.job == job)
+        {
             self.watched.before = Some(line.waits[..row].to_vec());
         }
-        let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
         let mut rest = line.waits.as_mut_slice();
         while let Some(first) = rest.first()
             && round.goes_on()
@@ -147,7 +149,7 @@ impl Scheduler {
     /// Has new jobs stand in line where their ranks put them; those that a look would not have come to only if
     /// there are slots that nobody wanted.
     fn line_up(&self, line: &mut Line, round: &Round) {
-        for &job in round.fresh.iter().filter(|&&job| self.jobs.state(job) == JobState::Ready) {
+        for &job in round.fresh.iter().filter(|&&job| self.jobs.is_ready(job)) {
             let row = line.waits.partition_point(|wait| self.jobs.compare(wait.job, job).is_lt());
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
             let is_behind = row == line.waits.len() && line.ended != Ended::Last;
@@ -192,12 +194,10 @@ impl Scheduler {
                 let is_told = wait.best.is_some() && round.new == 0;
                 if is_told
                     || !self.may_suit(at, wait, new)
-                    || self.jobs.state(wait.job) != JobState::Ready
+                    || !self.jobs.is_ready(wait.job)
+                    || beside_inputs && !self.is_free_beside_inputs(wait.job)
                     || self.is_held_back(wait.job)
                 {
-                    continue;
-                }
-                if beside_inputs && !self.is_free_beside_inputs(wait.job) {
                     continue;
                 }
                 let Some(offer) = self.suits(at, wait, new) else { continue };
@@ -211,7 +211,7 @@ impl Scheduler {
     /// Whether one of these hosts may suit a job in line, without asking what it lacks there. One that may get
     /// several cores is always asked.
     fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
-        let (Some(best), Some((system, work))) = (wait.best, wait.plain) else { return true };
+        let (Some(best), Some((system, work))) = (&wait.best, wait.plain) else { return true };
         let (pace, left) = (self.paces.of_system(system), best.score.since(at).0 as f64);
         new.iter().any(|&host| host == best.host || work * pace[host] < left)
     }

@@ -90,6 +90,8 @@ pub struct Scheduler {
     parallel: Table<JobId, f64>,
     /// Per job: whether it says that it gains from all the cores of a host.
     big: Table<JobId, bool>,
+    /// Per job: whether it belongs to its consumer whatever it takes, as what is only fetched does.
+    stays: Table<JobId, bool>,
     paces: Paces,
     hosts: Hosts,
     stores: Stores,
@@ -114,7 +116,7 @@ pub struct Scheduler {
     expect: Table<JobId, Expectation>,
     given: Table<JobId, u32>,
     due: Table<JobId, Time>,
-    /// Per running job: when it should be over by its estimate and by what it says.
+    /// Per job with a slot: when it should be over by its offer, or once it runs, by its estimate and by what it says.
     ends: Table<JobId, Time>,
     /// Per host: cores given out before it said that it has fewer, as far as they are still in use.
     outgrown: Table<HostId, u32>,
@@ -252,6 +254,7 @@ impl Scheduler {
             speeds: Speeds::new(count),
             parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
+            stays: work.jobs.rows().iter().map(|j| j.fixed_output || j.prefer_local).collect(),
             ranks: None,
             ends_since_rank: 0,
             measured_since: 0,

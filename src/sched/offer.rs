@@ -1,7 +1,5 @@
 //! What a job would meet on each host, and which of them it prefers.
 
-use fixedbitset::FixedBitSet;
-
 use crate::base::{Id, Span, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, PathId};
@@ -9,6 +7,7 @@ use crate::run::Expectation;
 
 use super::Scheduler;
 use super::forecast::NEVER;
+use super::holders;
 use super::lacks::Lacks;
 use super::policy::Choice;
 use super::state::Jobs;
@@ -54,6 +53,8 @@ impl Bars {
 pub(super) struct Asked {
     /// Per host what its finish there cannot be before: [`NEVER`] where it may not go.
     bounds: Vec<Time>,
+    /// The row of the least of them, which is asked first.
+    first: usize,
     /// Whose these are, when they were worked out, and how often outlooks had changed by then.
     now: Option<(JobId, Time, u32)>,
 }
@@ -63,25 +64,13 @@ impl Asked {
     pub fn void(&mut self) {
         self.now = None;
     }
-
-    /// The hosts, that with the least bound first.
-    fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
-        let first = self.bounds.iter().enumerate().min_by_key(|&(_, bound)| bound).map_or(0, |(row, _)| row);
-        // Those before it follow it, each one place later.
-        let row = move |place| match place {
-            0 => first,
-            place if place <= first => place - 1,
-            place => place,
-        };
-        (0..self.bounds.len()).map(row).map(HostId::from_index)
-    }
 }
 
 impl Scheduler {
     /// The best offer that a job has by the policy; `None` if no host can take it now or later.
     pub(super) fn best_offer(&mut self, at: Time, job: JobId) -> Option<Offer> {
         let mut best = self.best_but(at, job, None)?;
-        best.must_move = self.lacks.complete(job).is_some_and(FixedBitSet::is_clear);
+        best.must_move = self.lacks.complete(job).is_some_and(|hosts| hosts.iter().all(|&block| block == 0));
         Some(best)
     }
 
@@ -95,27 +84,41 @@ impl Scheduler {
         let now = Some((job, at, self.forecasts.changes()));
         if asked.now != now {
             self.bound_hosts(at, job, &mut asked.bounds);
-            asked.now = now;
+            let least = asked.bounds.iter().enumerate().min_by_key(|&(_, bound)| bound);
+            (asked.first, asked.now) = (least.map_or(0, |(row, _)| row), now);
         }
-        let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
-        let mut best: Option<Offer> = None;
-        let mut latest = Time(NEVER.0 - 1);
-        for host in asked.hosts() {
-            if asked.bounds[host.index()] > latest || Some(host) == without {
-                continue;
-            }
-            let Some(mut offer) = self.offer(at, job, host) else { continue };
-            let Some(score) = self.score(job, &offer) else { continue };
-            offer.score = score;
-            if best.is_none_or(|best| offer.key() < best.key()) {
-                best = Some(offer);
-                if early {
-                    latest = offer.score;
-                }
+        let mut best = None;
+        let mut latest = self.ask(at, job, HostId::from_index(asked.first), without, &mut best);
+        for (row, _) in asked.bounds.iter().enumerate() {
+            if asked.bounds[row] <= latest && row != asked.first {
+                latest = self.ask(at, job, HostId::from_index(row), without, &mut best);
             }
         }
         self.asked = asked;
         best
+    }
+
+    /// Asks a host for its offer, unless it is left out, and keeps the better one. Returns what no other host has to
+    /// be asked for that cannot be done before.
+    fn ask(
+        &mut self,
+        at: Time,
+        job: JobId,
+        host: HostId,
+        without: Option<HostId>,
+        best: &mut Option<Offer>,
+    ) -> Time {
+        if Some(host) != without
+            && let Some(mut offer) = self.offer(at, job, host)
+            && let Some(score) = self.score(job, &offer)
+        {
+            offer.score = score;
+            if best.is_none_or(|best| offer.key() < best.key()) {
+                *best = Some(offer);
+            }
+        }
+        let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
+        best.filter(|_| early).map_or(Time(NEVER.0 - 1), |best| best.score)
     }
 
     pub(super) fn bars(&self, job: JobId) -> Bars {
@@ -144,21 +147,24 @@ impl Scheduler {
         if self.lacks.complete(job).is_some() {
             return;
         }
-        let mut complete = self.stores.holders_of_all(self.jobs.inputs(job));
-        let eligible = &self.eligible[job];
-        if eligible.len() < self.hosts.spec.len() {
-            complete = complete.ones().filter(|&host| eligible.contains(&HostId::from_index(host))).collect();
-        }
-        self.lacks.set_complete(job, complete);
+        let (stores, inputs, eligible) = (&self.stores, self.jobs.inputs(job), &self.eligible[job]);
+        let is_any = eligible.len() == self.hosts.spec.len();
+        self.lacks.find_complete(job, |complete| {
+            stores.holders_of_all(inputs, complete);
+            if !is_any {
+                holders::keep(complete, |host| eligible.contains(&host));
+            }
+        });
     }
 
     /// Whether a host with a free slot has all that the job reads. Where not, it is not worth asking for
     /// offers if nothing else would be taken.
     pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
+        if let Some(meets) = self.lacks.meets(job, self.forecasts.free().as_slice()) {
+            return meets;
+        }
         self.find_complete(job);
-        let Some(complete) = self.lacks.complete(job) else { return false };
-        // Few words each: sooner compared one by one than by a call.
-        complete.as_slice().iter().zip(self.forecasts.free().as_slice()).any(|(has, free)| has & free != 0)
+        self.lacks.meets(job, self.forecasts.free().as_slice()).unwrap_or(false)
     }
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
@@ -178,10 +184,10 @@ impl Scheduler {
         let is_any = hosts.len() == self.hosts.spec.len() && bars == Bars::NONE;
         if is_any && self.parallel[job] == 0.0 {
             let (paces, work) = (self.paces.of_job(job), self.estimates[job].median.0 as f64);
-            let unknown = self.policy.transfer_overhead;
+            let (unknown, counts) = (self.policy.transfer_overhead, self.policy.transfer_term);
             let parts = self.forecasts.soonest().iter().zip(self.lacks.surely(job)).zip(paces.rows());
             bounds.extend(parts.map(|((&soonest, transfer), pace)| {
-                let staged = at + self.counted(transfer.unwrap_or(unknown));
+                let staged = if counts { at + transfer.unwrap_or(unknown) } else { at };
                 soonest.max(staged) + Span((work * pace) as u64)
             }));
             return;

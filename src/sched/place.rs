@@ -95,9 +95,10 @@ impl Scheduler {
         if round.full {
             self.look(at, polled, &mut round, out);
         }
-        for host in self.hosts.spec.ids() {
-            self.left_free[host] = self.forecasts.of(host).free.len();
+        for (host, &free) in self.forecasts.free_slots().iter() {
+            self.left_free[host] = free;
         }
+        self.jobs.give_back(round.fresh);
     }
 
     /// Looks at all ready jobs, as far as the window goes.
@@ -154,21 +155,17 @@ impl Scheduler {
 
     /// What there is to do in a round.
     fn round(&mut self, at: Time, tells: bool, fresh: Vec<JobId>) -> Round {
-        let slots: u32 = self.hosts.spec.rows().iter().map(|host| host.slots).sum();
+        let slots = self.hosts.all_slots();
         let is_time = || {
             self.line.is_void()
                 || self.seats_since_round * LOOK >= slots
                 || self.jobs.ready_count() * self.hosts.spec.len() <= FEW
         };
         let full = self.policy.choice != Choice::Earliest || self.is_impatient(at) || tells && is_time();
-        let free = self.free_slots();
-        let old: usize = self.hosts.spec.ids().map(|host| self.left_over(host)).sum();
+        let (free, left) = (self.forecasts.free_slots().rows(), self.left_free.rows());
+        let old: usize = free.iter().zip(left).map(|(free, left)| free.min(left)).sum();
+        let free = free.iter().sum();
         Round { free, new: free - old, full, ahead: false, fresh }
-    }
-
-    /// Slots without a job, over all hosts that are up.
-    fn free_slots(&self) -> usize {
-        self.hosts.spec.ids().map(|host| self.forecasts.of(host).free.len()).sum()
     }
 
     /// The ready jobs to look at, best first: as many as the policy says, and beyond those as many for the
@@ -246,7 +243,7 @@ impl Scheduler {
             if !round.goes_on() {
                 break;
             }
-            if self.jobs.state(job) != JobState::Ready {
+            if !self.jobs.is_ready(job) {
                 continue;
             }
             if self.is_held_back(job) {
@@ -327,12 +324,7 @@ impl Scheduler {
 
     /// Whether a host has a free slot that was not free when the last round ended.
     pub(super) fn has_new(&self, host: HostId) -> bool {
-        self.left_over(host) < self.forecasts.of(host).free.len()
-    }
-
-    /// Slots of a host that were free when the last round ended and are still.
-    fn left_over(&self, host: HostId) -> usize {
-        self.left_free[host].min(self.forecasts.of(host).free.len())
+        self.left_free[host] < self.forecasts.free_slots()[host]
     }
 
     /// Has a job wait for its best offer, and sends what it needs ahead.
@@ -381,7 +373,7 @@ impl Scheduler {
         let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
         self.seats_since_round += 1;
         self.given[job] = offer.cores;
-        self.due[job] = offer.finish;
+        (self.due[job], self.ends[job]) = (offer.finish, offer.finish);
         self.progress[job] = None;
         self.expect[job] = offer.expect;
         self.lacks.drop_job(job);

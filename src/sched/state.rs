@@ -164,6 +164,11 @@ impl Jobs {
         self.state[job]
     }
 
+    /// Whether it could be built now, and has no slot yet.
+    pub fn is_ready(&self, job: JobId) -> bool {
+        matches!(self.state[job], JobState::Ready)
+    }
+
     /// Whether its inputs are on their way to where it has a slot.
     pub fn is_staging(&self, job: JobId) -> bool {
         matches!(self.state[job], JobState::Staging(_))
@@ -262,6 +267,14 @@ impl Jobs {
     /// The jobs that became ready since this was last asked; some may be so no longer.
     pub fn take_fresh(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.fresh)
+    }
+
+    /// Takes back the list that [`Jobs::take_fresh`] gave out, for its room.
+    pub fn give_back(&mut self, mut list: Vec<JobId>) {
+        if self.fresh.is_empty() {
+            list.clear();
+            self.fresh = list;
+        }
     }
 
     /// Replaces all ranks.

@@ -60,7 +60,7 @@ impl Scheduler {
         if !self.hosts.spec.ids().any(|host| self.forecasts.of(host).is_idle()) {
             return self.idle_since.iter_mut().for_each(|(_, since)| *since = None);
         }
-        let waits = |&job: &JobId| self.jobs.state(job) == JobState::Ready && !self.is_held_back(job);
+        let waits = |&job: &JobId| self.jobs.is_ready(job) && !self.is_held_back(job);
         let window: Vec<JobId> = window.iter().copied().filter(waits).collect();
         let fresh: Vec<JobId> = fresh.iter().copied().filter(waits).collect();
         let patience = self.patience(&window);

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fixedbitset::FixedBitSet;
-
 use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::{Origin, PathId, PathSpec, Workload};
@@ -124,8 +122,11 @@ impl Stores {
         while let Some(p) = stack.pop() {
             if self.holders.insert(p, host) {
                 let row = &mut self.paths[p];
+                // Nobody could look for what nobody had.
+                if row.known || row.substitutable {
+                    self.touched.push((host, p));
+                }
                 (row.nearest, row.known) = (None, true);
-                self.touched.push((host, p));
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
@@ -217,9 +218,9 @@ impl Stores {
         self.holders.of(path)
     }
 
-    /// The hosts that have all of `paths`, reachable or not.
-    pub fn holders_of_all(&self, paths: &[PathId]) -> FixedBitSet {
-        self.holders.of_all(paths)
+    /// Makes `all` the hosts that have all of `paths`, reachable or not.
+    pub fn holders_of_all(&self, paths: &[PathId], all: &mut [usize]) {
+        self.holders.of_all(paths, all);
     }
 
     /// Whether the path can be had somewhere now.

@@ -9,7 +9,7 @@ use crate::run::{Expectation, Order};
 
 use super::Scheduler;
 use super::offer::Offer;
-use super::state::{JobState, Seat};
+use super::state::Seat;
 
 /// The most work in a cluster, in longest members.
 const MEMBERS: f64 = 8.0;
@@ -49,7 +49,7 @@ impl Scheduler {
     pub(super) fn follow(&mut self, at: Time, out: &mut Vec<Order>) {
         for (job, Seat { host, slot, .. }) in std::mem::take(&mut self.handed_over) {
             let Some(cluster) = self.clusters.of(job) else { continue };
-            let ready = |member: &JobId| self.jobs.state(*member) == JobState::Ready;
+            let ready = |member: &JobId| self.jobs.is_ready(*member);
             let Some(next) = self.members(cluster).iter().copied().find(ready) else { continue };
             let barred = self.tries[next].avoid.contains(&host) || self.is_held_back(next);
             if barred || !self.is_eligible(next, host) {

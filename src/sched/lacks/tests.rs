@@ -117,11 +117,12 @@ proptest! {
                     prop_assert_eq!(kept.unwrap_or(now), now, "{} to {} after {:?}", job, host, &change);
                     lacks.set(host, job, now);
                 }
-                let now = stores.holders_of_all(&spec.inputs);
+                let mut now = vec![0; holders::width(HOSTS as usize)];
+                stores.holders_of_all(&spec.inputs, &mut now);
                 if let Some(kept) = lacks.complete(job) {
                     prop_assert_eq!(kept, &now, "{} after {:?}", job, &change);
                 }
-                lacks.set_complete(job, now);
+                lacks.find_complete(job, |complete| complete.copy_from_slice(&now));
             }
         }
     }
@@ -198,7 +199,7 @@ fn of_many_inputs_one_more_makes_no_difference_yet() {
     let known = |lacks: &mut Lacks, path| {
         lacks.touch(host, PathId(path));
         assert_eq!(lacks.get(host, job), None, "nobody knows whether it lacks anything");
-        lacks.set_complete(job, FixedBitSet::with_capacity(HOSTS as usize));
+        lacks.find_complete(job, |complete| complete.fill(0));
         lacks.get(host, job)
     };
     let first = [0, 1].map(|path| known(&mut lacks, path));
