@@ -202,8 +202,11 @@ impl<'a> SimWorld<'a> {
     }
 
     fn speed(&self, host: HostId, job: JobId) -> f64 {
+        let spec = &self.hosts[host];
         let Some(speed) = self.speeds.as_ref().and_then(|speeds| speeds.get(host)) else {
-            return self.hosts[host].speed_for(&self.work.jobs[job].system);
+            // The job's own row is left alone where it does not matter.
+            let is_same_for_all = spec.emulated.is_empty();
+            return if is_same_for_all { spec.speed } else { spec.speed_for(&self.work.jobs[job].system) };
         };
         let system = &self.work.jobs[job].system;
         speed.of_system.iter().find(|(name, _)| name == system).map_or(speed.usual, |(_, speed)| *speed)
@@ -271,9 +274,7 @@ impl<'a> SimWorld<'a> {
         let outcome = match self.chances.of_build(job, attempt) {
             Some((fault, _)) => Outcome::HostFailed { fault, message: "simulated".to_owned() },
             None => {
-                for &path in &self.work.jobs[job].outputs {
-                    self.stores.hold(host, path);
-                }
+                self.stores.hold_outputs(host, job);
                 self.success(job, at.since(began))
             }
         };
@@ -281,11 +282,12 @@ impl<'a> SimWorld<'a> {
     }
 
     fn success(&self, job: JobId, wall: Span) -> Outcome {
-        let made = |&path: &PathId| {
-            let spec = &self.work.paths[path];
-            Made { path, size: spec.size, refs: spec.refs.clone() }
+        let made = |&path: &PathId| Made {
+            path,
+            size: self.stores.size(path),
+            refs: self.stores.refs(path).to_vec(),
         };
-        let made = self.work.jobs[job].outputs.iter().map(made).collect();
+        let made = self.stores.outputs(job).iter().map(made).collect();
         Outcome::Built { made, times: Times { wall, ..Times::default() } }
     }
 
@@ -342,12 +344,11 @@ impl<'a> SimWorld<'a> {
 
     fn through(&mut self, at: Time, id: TransferId) {
         let Some(done) = self.end_transfer(at, id) else { return };
-        let has = |path: &PathId| match done.from {
-            Source::Host(host) => self.stores.holds(host, *path),
+        let has_all = match done.from {
+            Source::Host(host) => self.stores.holds_all(host, &done.paths),
             Source::Substituter => true,
         };
-        let lacking = !done.paths.iter().all(has);
-        let failure = if lacking { Some(Side::Source) } else { self.chances.of_transfer(id) };
+        let failure = if has_all { self.chances.of_transfer(id) } else { Some(Side::Source) };
         let event = match failure {
             Some(side) => Event::StageFailed { transfer: id, side, cause: "simulated".to_owned() },
             None => {
