@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::network::Network;
 use super::processors::{Processors, Run};
 use super::progress::{Forecast, Stamp};
-use super::queue::Queue;
+use super::queue::{Queue, Which};
 use super::stores::Stores;
 use super::trouble::{Chances, Fault, Slowdown};
 use super::wire::{Wire, Wires};
@@ -61,13 +61,13 @@ pub struct SimWorld<'a> {
     now: Time,
     /// Facts told, to draw echoes by.
     told: u64,
-    queue: Queue<Due>,
+    queue: Queue<Event, Due>,
     forecasts: Vec<Forecast>,
     /// How long a build's end takes to be heard.
     handling: Span,
 }
 
-/// What the world itself has to do at a moment.
+/// What the world itself has to do at a moment. Small, since the queue moves it around.
 #[derive(Clone, Debug)]
 enum Due {
     Tell(Box<Event>),
@@ -79,7 +79,7 @@ enum Due {
     Built(usize, Stamp),
     Cut(HostId),
     Mend(HostId),
-    Slow(HostId, f64, f64),
+    Slow(Box<Slowdown>),
     /// The disk of a host is full.
     Fill(HostId),
     /// A build says how far it is, and is asked again.
@@ -172,7 +172,11 @@ impl<'a> SimWorld<'a> {
 
     /// A fact that no order causes.
     pub fn at(&mut self, time: Time, event: Event) {
-        self.queue.push(time, Due::Tell(Box::new(event)));
+        if time <= self.now && self.queue.is_in_turn(time) {
+            self.queue.push_now(time, event);
+        } else {
+            self.queue.push(time, Due::Tell(Box::new(event)));
+        }
     }
 
     /// Tells a fact that may be heard again.
@@ -380,7 +384,7 @@ impl<'a> SimWorld<'a> {
         }
     }
 
-    fn slow(&mut self, at: Time, host: HostId, pace: f64, link: f64) {
+    fn slow(&mut self, at: Time, Slowdown { host, pace, link, .. }: Slowdown) {
         self.processors.set_pace(at, host, pace, &mut self.forecasts);
         self.queue_forecasts(Due::Built);
         for (link, capacity) in self.wires.slowed(host, link) {
@@ -404,7 +408,7 @@ impl<'a> SimWorld<'a> {
                 return Some(Event::HostLost { host, cause: "simulated".to_owned() });
             }
             Due::Mend(host) => self.cuts[host] -= 1,
-            Due::Slow(host, pace, link) => self.slow(at, host, pace, link),
+            Due::Slow(slow) => self.slow(at, *slow),
             Due::Fill(host) => {
                 self.full[host] = true;
                 self.tell(at, Event::HostDrained { host, cause: "simulated: its disk is full".to_owned() });
@@ -431,13 +435,14 @@ impl World for SimWorld<'_> {
     }
 
     fn next(&mut self, deadline: Option<Time>) -> (Time, Happening) {
-        while let Some(due) = self.queue.due() {
-            if deadline.is_some_and(|deadline| deadline < due) {
-                break;
-            }
-            let Some((time, due)) = self.queue.pop() else { break };
+        let until = deadline.unwrap_or(Time(u64::MAX));
+        while let Some((time, which)) = self.queue.next(until) {
             self.now = self.now.max(time);
-            if let Some(event) = self.carry_out(self.now, due) {
+            let event = match which {
+                Which::Now => self.queue.pop_now(),
+                Which::Later => self.queue.pop_later().and_then(|due| self.carry_out(self.now, due)),
+            };
+            if let Some(event) = event {
                 return (self.now, Happening::Fact(event));
             }
         }

@@ -19,9 +19,10 @@ impl SimWorld<'_> {
 
     /// Has a host be slow for a while.
     pub fn slow_down(&mut self, slow: Slowdown) {
-        self.queue.push(slow.from, Due::Slow(slow.host, slow.pace, slow.link));
+        self.queue.push(slow.from, Due::Slow(Box::new(slow)));
         if let Some(until) = slow.until {
-            self.queue.push(until, Due::Slow(slow.host, 1.0, 1.0));
+            let usual = Slowdown { pace: 1.0, link: 1.0, ..slow };
+            self.queue.push(until, Due::Slow(Box::new(usual)));
         }
     }
 
