@@ -14,6 +14,7 @@ mod queue;
 mod recorded;
 mod rehearsal;
 mod stores;
+mod transfers;
 mod trouble;
 mod wire;
 mod world;

@@ -5,30 +5,52 @@
 //! alike until a link is full; its flows stay as they are, the others go on. When a flow begins or ends,
 //! only those are computed anew that share links with it, directly or through others.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::progress::{Forecast, Progress, Stamp};
 use crate::base::Time;
 
 /// The index of a link.
-pub(super) type Link = usize;
+pub(super) type Link = u32;
+
+/// The links of a flow: four at most, each named once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Route {
+    links: [Link; 4],
+    len: usize,
+}
+
+impl Route {
+    pub fn links(&self) -> &[Link] {
+        &self.links[..self.len]
+    }
+}
+
+impl FromIterator<Link> for Route {
+    fn from_iter<It: IntoIterator<Item = Link>>(links: It) -> Self {
+        let mut route = Self::default();
+        for link in links {
+            route.links[route.len] = link;
+            route.len += 1;
+        }
+        route
+    }
+}
 
 #[derive(Clone, Debug)]
 struct LinkState {
     /// Bytes per microsecond.
     capacity: f64,
-    flows: Vec<usize>,
+    flows: Vec<u32>,
     // What follows is of use only within one computation of rates.
     seen: u64,
     left: f64,
-    unfixed: usize,
-    version: u32,
+    unfixed: u32,
+    /// What each of its flows that are still to grow could have; `None` where that has to be computed.
+    offer: Option<f64>,
 }
 
 #[derive(Clone, Debug)]
 struct Flow {
-    links: Vec<Link>,
+    route: Route,
     bytes: Progress,
     stamp: Stamp,
     seen: u64,
@@ -40,159 +62,186 @@ struct Flow {
 pub(super) struct Network {
     links: Vec<LinkState>,
     flows: Vec<Option<Flow>>,
-    vacant: Vec<usize>,
+    vacant: Vec<u32>,
     stamp: Stamp,
     /// Numbers the computations.
     round: u64,
+    /// What the present computation is about.
+    concerned: Concerned,
+}
+
+/// The links and flows that a computation of rates is about, in vectors that are used again.
+#[derive(Clone, Debug, Default)]
+struct Concerned {
+    links: Vec<Link>,
+    flows: Vec<u32>,
 }
 
 impl Network {
     /// Links with their capacities in bytes per microsecond, which may be infinite.
     pub fn new(capacities: impl IntoIterator<Item = f64>) -> Self {
         let link =
-            |capacity| LinkState { capacity, flows: Vec::new(), seen: 0, left: 0.0, unfixed: 0, version: 0 };
+            |capacity| LinkState { capacity, flows: Vec::new(), seen: 0, left: 0.0, unfixed: 0, offer: None };
         Self {
             links: capacities.into_iter().map(link).collect(),
             flows: Vec::new(),
             vacant: Vec::new(),
             stamp: Stamp::FIRST,
             round: 0,
+            concerned: Concerned::default(),
         }
     }
 
-    /// Begins a flow over `links`, each named once. Returns it; `out` gets the new ends of all flows
-    /// whose rate changes, this one's included.
-    pub fn begin(&mut self, at: Time, links: &[Link], bytes: u64, out: &mut Vec<Forecast>) -> usize {
-        let links: Vec<Link> =
-            links.iter().copied().filter(|&link| self.links[link].capacity.is_finite()).collect();
-        let index = self.vacant.pop().unwrap_or(self.flows.len());
-        if index == self.flows.len() {
+    /// Begins a flow over `links`, four at most, each named once. Returns it; `out` gets the new ends of all
+    /// flows whose rate changes, this one's included.
+    pub fn begin(&mut self, at: Time, links: &[Link], bytes: u64, out: &mut Vec<Forecast>) -> u32 {
+        let is_limited = |link: &Link| self.links[*link as usize].capacity.is_finite();
+        let route: Route = links.iter().copied().filter(is_limited).collect();
+        let index = self.vacant.pop().unwrap_or_else(|| {
             self.flows.push(None);
-        }
-        for &link in &links {
-            self.links[link].flows.push(index);
+            u32::try_from(self.flows.len() - 1).expect("there are fewer than 2^32 flows")
+        });
+        for &link in route.links() {
+            self.links[link as usize].flows.push(index);
         }
         let (bytes, stamp) = (Progress::new(at, bytes as f64), self.stamp.next());
-        self.flows[index] = Some(Flow { links: links.clone(), bytes, stamp, seen: 0, fixed: None });
-        if links.iter().all(|&link| self.links[link].flows.len() == 1) {
+        self.flows[index as usize] = Some(Flow { route, bytes, stamp, seen: 0, fixed: None });
+        if route.links().iter().all(|&link| self.links[link as usize].flows.len() == 1) {
             // Nobody to share with.
-            let least = links.iter().map(|&link| self.links[link].capacity).fold(f64::INFINITY, f64::min);
+            let capacities = route.links().iter().map(|&link| self.links[link as usize].capacity);
+            let least = capacities.fold(f64::INFINITY, f64::min);
             self.set_rate(at, index, least, out);
         } else {
-            self.share(at, &links, out);
+            self.share(at, route.links(), out);
         }
         index
     }
 
     /// Ends a flow; `out` gets the new ends of the flows whose rate changes.
-    pub fn end(&mut self, at: Time, index: usize, out: &mut Vec<Forecast>) {
-        let Some(flow) = self.flows[index].take() else { return };
+    pub fn end(&mut self, at: Time, index: u32, out: &mut Vec<Forecast>) {
+        let Some(flow) = self.flows[index as usize].take() else { return };
         self.vacant.push(index);
-        for &link in &flow.links {
-            self.links[link].flows.retain(|&other| other != index);
+        let mut is_shared = false;
+        for &link in flow.route.links() {
+            let flows = &mut self.links[link as usize].flows;
+            flows.retain(|&other| other != index);
+            is_shared |= !flows.is_empty();
         }
-        if flow.links.iter().any(|&link| !self.links[link].flows.is_empty()) {
-            self.share(at, &flow.links, out);
+        if is_shared {
+            self.share(at, flow.route.links(), out);
         }
     }
 
     /// Changes a finite capacity; `out` gets the new ends of the flows whose rate changes.
     pub fn set_capacity(&mut self, at: Time, link: Link, capacity: f64, out: &mut Vec<Forecast>) {
-        self.links[link].capacity = capacity;
+        self.links[link as usize].capacity = capacity;
         self.share(at, &[link], out);
     }
 
     /// Whether a forecast of the end of a flow still stands.
-    pub fn stands(&self, index: usize, stamp: Stamp) -> bool {
-        self.flows[index].as_ref().is_some_and(|flow| flow.stamp == stamp)
+    pub fn stands(&self, index: u32, stamp: Stamp) -> bool {
+        self.flows[index as usize].as_ref().is_some_and(|flow| flow.stamp == stamp)
     }
 
     /// Bytes per microsecond.
     #[cfg(test)]
-    fn rate(&self, index: usize) -> Option<f64> {
-        self.flows[index].as_ref().map(|flow| flow.bytes.rate())
+    fn rate(&self, index: u32) -> Option<f64> {
+        self.flows[index as usize].as_ref().map(|flow| flow.bytes.rate())
     }
 
     /// Computes the rates of all flows that share links with `links`, directly or through others.
     fn share(&mut self, at: Time, links: &[Link], out: &mut Vec<Forecast>) {
-        let (links, flows) = self.together(links);
-        let mut queue = BinaryHeap::new();
-        for &link in &links {
-            let state = &mut self.links[link];
-            (state.left, state.unfixed) = (state.capacity, state.flows.len());
-            queue.extend(state.offer(link));
+        let mut concerned = std::mem::take(&mut self.concerned);
+        self.find_concerned(links, &mut concerned);
+        while let Some((share, link)) = self.tightest(&mut concerned.links) {
+            self.fill(link, share);
         }
-        let mut touched = Vec::new();
-        while let Some(Reverse((share, link, version))) = queue.pop() {
-            if self.links[link].version != version || self.links[link].unfixed == 0 {
-                continue;
-            }
-            self.fill(link, f64::from_bits(share), &mut touched);
-            touched.sort_unstable();
-            touched.dedup();
-            for other in touched.drain(..) {
-                self.links[other].version += 1;
-                queue.extend(self.links[other].offer(other));
-            }
-        }
-        for flow in flows {
-            let rate = self.flows[flow].as_mut().and_then(|flow| flow.fixed.take());
+        for flow in concerned.flows.drain(..) {
+            let rate = self.flows[flow as usize].as_mut().and_then(|flow| flow.fixed.take());
             self.set_rate(at, flow, rate.unwrap_or(0.0), out);
         }
+        self.concerned = concerned;
     }
 
-    /// The flows that share links with `links`, directly or through others, and all their links.
-    fn together(&mut self, links: &[Link]) -> (Vec<Link>, Vec<usize>) {
+    /// The flows that share links with `links`, directly or through others, in their order, and all their links,
+    /// nothing given out yet.
+    fn find_concerned(&mut self, links: &[Link], found: &mut Concerned) {
         self.round += 1;
-        let (mut known, mut flows) = (Vec::new(), Vec::new());
-        let mut open = links.to_vec();
-        while let Some(link) = open.pop() {
-            if std::mem::replace(&mut self.links[link].seen, self.round) == self.round {
-                continue;
-            }
-            known.push(link);
-            for &index in &self.links[link].flows {
-                let Some(flow) = &mut self.flows[index] else { continue };
+        found.links.clear();
+        self.meet(links, &mut found.links);
+        let mut next = 0;
+        while let Some(&link) = found.links.get(next) {
+            next += 1;
+            for i in 0..self.links[link as usize].flows.len() {
+                let index = self.links[link as usize].flows[i];
+                let Some(flow) = &mut self.flows[index as usize] else { continue };
                 if std::mem::replace(&mut flow.seen, self.round) != self.round {
-                    flows.push(index);
-                    open.extend_from_slice(&flow.links);
+                    found.flows.push(index);
+                    let route = flow.route;
+                    self.meet(route.links(), &mut found.links);
                 }
             }
         }
-        flows.sort_unstable();
-        (known, flows)
+        found.flows.sort_unstable();
+    }
+
+    /// Adds those links that are met for the first time.
+    fn meet(&mut self, links: &[Link], met: &mut Vec<Link>) {
+        for &link in links {
+            let state = &mut self.links[link as usize];
+            if std::mem::replace(&mut state.seen, self.round) != self.round {
+                (state.left, state.unfixed) = (state.capacity, state.flows.len() as u32);
+                state.offer = None;
+                met.push(link);
+            }
+        }
+    }
+
+    /// The link that is full first when all flows grow alike, and the share of each of its flows. Of several, the
+    /// first. Takes out links without flows to grow.
+    ///
+    /// Links are few, and each is looked at at most as often as there are links: no heap is as fast.
+    fn tightest(&mut self, links: &mut Vec<Link>) -> Option<(f64, Link)> {
+        let mut least: Option<(f64, Link)> = None;
+        let mut i = 0;
+        while let Some(&link) = links.get(i) {
+            let state = &mut self.links[link as usize];
+            if state.unfixed == 0 {
+                links.swap_remove(i);
+                continue;
+            }
+            let offer = *state.offer.get_or_insert_with(|| state.left / f64::from(state.unfixed));
+            if least.is_none_or(|(least, first)| offer < least || offer == least && link < first) {
+                least = Some((offer, link));
+            }
+            i += 1;
+        }
+        least
     }
 
     /// Fixes all flows of a full link at their share.
-    fn fill(&mut self, link: Link, share: f64, touched: &mut Vec<Link>) {
-        for i in 0..self.links[link].flows.len() {
-            let Some(flow) = &mut self.flows[self.links[link].flows[i]] else { continue };
+    fn fill(&mut self, link: Link, share: f64) {
+        for i in 0..self.links[link as usize].flows.len() {
+            let index = self.links[link as usize].flows[i];
+            let Some(flow) = &mut self.flows[index as usize] else { continue };
             if flow.fixed.is_none() {
                 flow.fixed = Some(share);
-                for &other in &flow.links {
-                    let other_link = &mut self.links[other];
-                    other_link.left = (other_link.left - share).max(0.0);
-                    other_link.unfixed -= 1;
+                for &other in flow.route.links() {
+                    let other = &mut self.links[other as usize];
+                    other.left = (other.left - share).max(0.0);
+                    other.unfixed -= 1;
+                    other.offer = None;
                 }
-                touched.extend_from_slice(&flow.links);
             }
         }
     }
 
-    fn set_rate(&mut self, at: Time, index: usize, rate: f64, out: &mut Vec<Forecast>) {
-        let Some(flow) = &mut self.flows[index] else { return };
+    fn set_rate(&mut self, at: Time, index: u32, rate: f64, out: &mut Vec<Forecast>) {
+        let Some(flow) = &mut self.flows[index as usize] else { return };
         if flow.bytes.set_rate(at, rate) {
             flow.stamp = self.stamp.next();
             out.extend(flow.bytes.end().map(|end| Forecast { index, stamp: flow.stamp, end }));
         }
-    }
-}
-
-impl LinkState {
-    /// What each of its flows that are still to grow could have; as bits, which for numbers that are
-    /// not negative have the same order.
-    fn offer(&self, link: Link) -> Option<Reverse<(u64, Link, u32)>> {
-        (self.unfixed > 0).then(|| Reverse(((self.left / self.unfixed as f64).to_bits(), link, self.version)))
     }
 }
 

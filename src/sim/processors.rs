@@ -36,7 +36,7 @@ struct HostState {
     /// How fast it is at the moment, where 1 is as usual.
     pace: f64,
     given: u64,
-    runs: Vec<usize>,
+    runs: Vec<u32>,
 }
 
 /// All hosts and what they build.
@@ -44,7 +44,7 @@ struct HostState {
 pub(super) struct Processors {
     hosts: Table<HostId, HostState>,
     runs: Vec<Option<RunState>>,
-    vacant: Vec<usize>,
+    vacant: Vec<u32>,
     stamp: Stamp,
 }
 
@@ -64,12 +64,12 @@ impl Processors {
     /// new ends of all builds whose rate changes.
     pub fn begin(&mut self, at: Time, run: Run, cores: u32, micros: f64, out: &mut Vec<Forecast>) {
         let host = run.host;
-        let index = self.vacant.pop().unwrap_or(self.runs.len());
-        if index == self.runs.len() {
+        let index = self.vacant.pop().unwrap_or_else(|| {
             self.runs.push(None);
-        }
+            u32::try_from(self.runs.len() - 1).expect("there are fewer than 2^32 builds at a time")
+        });
         let (work, stamp) = (Progress::new(at, micros), self.stamp.next());
-        self.runs[index] = Some(RunState { run, cores, work, whole: micros, stamp });
+        self.runs[index as usize] = Some(RunState { run, cores, work, whole: micros, stamp });
         let before = self.hosts[host].rate();
         self.hosts[host].given += u64::from(cores);
         self.hosts[host].runs.push(index);
@@ -79,8 +79,8 @@ impl Processors {
     }
 
     /// Ends a build and returns it; `out` gets the new ends of all builds whose rate changes.
-    pub fn end(&mut self, at: Time, index: usize, out: &mut Vec<Forecast>) -> Option<Run> {
-        let state = self.runs[index].take()?;
+    pub fn end(&mut self, at: Time, index: u32, out: &mut Vec<Forecast>) -> Option<Run> {
+        let state = self.runs[index as usize].take()?;
         self.vacant.push(index);
         let host = state.run.host;
         let before = self.hosts[host].rate();
@@ -98,25 +98,25 @@ impl Processors {
     }
 
     /// Whether a forecast of the end of a build still stands.
-    pub fn stands(&self, index: usize, stamp: Stamp) -> bool {
-        self.runs[index].as_ref().is_some_and(|state| state.stamp == stamp)
+    pub fn stands(&self, index: u32, stamp: Stamp) -> bool {
+        self.runs[index as usize].as_ref().is_some_and(|state| state.stamp == stamp)
     }
 
     /// The builds on a host.
-    pub fn on(&self, host: HostId) -> &[usize] {
+    pub fn on(&self, host: HostId) -> &[u32] {
         &self.hosts[host].runs
     }
 
     /// The build of a job's attempt on a host, if it is under way.
-    pub fn find(&self, host: HostId, job: JobId, attempt: Attempt) -> Option<usize> {
+    pub fn find(&self, host: HostId, job: JobId, attempt: Attempt) -> Option<u32> {
         let is_it = |run: &Run| run.job == job && run.attempt == attempt;
-        let is = |index: &&usize| self.runs[**index].as_ref().is_some_and(|state| is_it(&state.run));
+        let is = |index: &&u32| self.runs[**index as usize].as_ref().is_some_and(|state| is_it(&state.run));
         self.hosts[host].runs.iter().find(is).copied()
     }
 
     /// Which part of its work a build has done, if it is under way.
     pub fn part_done(&self, at: Time, host: HostId, job: JobId, attempt: Attempt) -> Option<f64> {
-        let state = self.runs[self.find(host, job, attempt)?].as_ref()?;
+        let state = self.runs[self.find(host, job, attempt)? as usize].as_ref()?;
         (state.whole > 0.0).then(|| 1.0 - state.work.left(at) / state.whole)
     }
 
@@ -130,8 +130,8 @@ impl Processors {
         }
     }
 
-    fn set_rate(&mut self, at: Time, index: usize, rate: f64, out: &mut Vec<Forecast>) {
-        let Some(state) = &mut self.runs[index] else { return };
+    fn set_rate(&mut self, at: Time, index: u32, rate: f64, out: &mut Vec<Forecast>) {
+        let Some(state) = &mut self.runs[index as usize] else { return };
         if state.work.set_rate(at, rate) {
             state.stamp = self.stamp.next();
             out.extend(state.work.end().map(|end| Forecast { index, stamp: state.stamp, end }));
@@ -155,7 +155,7 @@ mod tests {
         Run { job: JobId(job), attempt: Attempt(0), host: HostId::HOME, began: Time::ZERO }
     }
 
-    fn ends(out: &mut Vec<Forecast>) -> Vec<(usize, u64)> {
+    fn ends(out: &mut Vec<Forecast>) -> Vec<(u32, u64)> {
         out.drain(..).map(|forecast| (forecast.index, forecast.end.0)).collect()
     }
 

@@ -70,7 +70,7 @@ impl Stamp {
 /// When something of a given index is done, unless its stamp has changed by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forecast {
-    pub index: usize,
+    pub index: u32,
     pub stamp: Stamp,
     pub end: Time,
 }

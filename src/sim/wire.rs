@@ -3,8 +3,8 @@
 //! Each host has a link in and a link out. Bytes from one builder to another pass through this machine,
 //! so they take four; from a substituter they come in over the host's own link only.
 
-use super::network::Link;
-use crate::base::{Id, Span, Table};
+use super::network::{Link, Route};
+use crate::base::{Span, Table};
 use crate::fleet::{HostId, LinkSpeed};
 
 /// How a host is connected.
@@ -34,11 +34,11 @@ fn capacity(bytes_per_second: u64) -> f64 {
 }
 
 fn down(host: HostId) -> Link {
-    2 * host.index()
+    2 * host.0
 }
 
 fn up(host: HostId) -> Link {
-    2 * host.index() + 1
+    2 * host.0 + 1
 }
 
 impl Wires {
@@ -63,12 +63,14 @@ impl Wires {
     }
 
     /// The links that bytes take; `from` is `None` for a substituter.
-    pub fn links(&self, from: Option<HostId>, to: HostId) -> Vec<Link> {
+    pub fn route(&self, from: Option<HostId>, to: HostId) -> Route {
         match from {
-            Some(from) if from == to => Vec::new(),
-            Some(from) if from == HostId::HOME || to == HostId::HOME => vec![up(from), down(to)],
-            Some(from) => vec![up(from), down(HostId::HOME), up(HostId::HOME), down(to)],
-            None => vec![down(to)],
+            Some(from) if from == to => Route::default(),
+            Some(from) if from == HostId::HOME || to == HostId::HOME => {
+                [up(from), down(to)].into_iter().collect()
+            }
+            Some(from) => [up(from), down(HostId::HOME), up(HostId::HOME), down(to)].into_iter().collect(),
+            None => [down(to)].into_iter().collect(),
         }
     }
 

@@ -7,13 +7,12 @@
 
 mod setup;
 
-use std::collections::BTreeMap;
-
 use super::network::Network;
 use super::processors::{Processors, Run};
 use super::progress::{Forecast, Stamp};
 use super::queue::{Queue, Which};
 use super::stores::Stores;
+use super::transfers::{Transfer, Transfers};
 use super::trouble::{Chances, Fault, Slowdown};
 use super::wire::{Wire, Wires};
 use crate::base::{Span, Table, Time};
@@ -55,9 +54,9 @@ pub struct SimWorld<'a> {
     wires: Wires,
     network: Network,
     processors: Processors,
-    transfers: BTreeMap<TransferId, Transfer>,
-    /// The transfer of each flow of the network.
-    of_flow: Vec<TransferId>,
+    transfers: Transfers,
+    /// The place of the transfer of each flow of the network.
+    of_flow: Vec<u32>,
     now: Time,
     /// Facts told, to draw echoes by.
     told: u64,
@@ -71,12 +70,12 @@ pub struct SimWorld<'a> {
 #[derive(Clone, Debug)]
 enum Due {
     Tell(Box<Event>),
-    /// A transfer's latency is over.
-    Flow(TransferId),
+    /// The latency of the transfer at a place is over, unless it is another one by then.
+    Flow(u32, TransferId),
     /// The bytes of a flow are through, unless it was overtaken.
-    Through(usize, Stamp),
+    Through(u32, Stamp),
     /// A build is over, unless it was overtaken.
-    Built(usize, Stamp),
+    Built(u32, Stamp),
     Cut(HostId),
     Mend(HostId),
     Slow(Box<Slowdown>),
@@ -84,16 +83,6 @@ enum Due {
     Fill(HostId),
     /// A build says how far it is, and is asked again.
     Talk(HostId, JobId, Attempt),
-}
-
-#[derive(Clone, Debug)]
-struct Transfer {
-    from: Source,
-    to: HostId,
-    paths: Vec<PathId>,
-    bytes: u64,
-    began: Time,
-    flow: Option<usize>,
 }
 
 impl<'a> SimWorld<'a> {
@@ -144,7 +133,7 @@ impl<'a> SimWorld<'a> {
             network: Network::new(wires.capacities()),
             wires,
             processors: Processors::new(hosts.rows().iter().map(|host| host.cores)),
-            transfers: BTreeMap::new(),
+            transfers: Transfers::default(),
             of_flow: Vec::new(),
             now: Time::ZERO,
             told: 0,
@@ -199,7 +188,7 @@ impl<'a> SimWorld<'a> {
     }
 
     /// Queues the ends of builds or flows that have changed.
-    fn queue_forecasts(&mut self, due: fn(usize, Stamp) -> Due) {
+    fn queue_forecasts(&mut self, due: impl Fn(u32, Stamp) -> Due) {
         for Forecast { index, stamp, end } in self.forecasts.drain(..) {
             self.queue.push(end, due(index, stamp));
         }
@@ -271,7 +260,7 @@ impl<'a> SimWorld<'a> {
         self.queue.push(at + TALK, Due::Talk(host, job, attempt));
     }
 
-    fn built(&mut self, at: Time, index: usize) {
+    fn built(&mut self, at: Time, index: u32) {
         let Some(run) = self.processors.end(at, index, &mut self.forecasts) else { return };
         self.queue_forecasts(Due::Built);
         let Run { job, attempt, host, began, .. } = run;
@@ -315,30 +304,25 @@ impl<'a> SimWorld<'a> {
             return;
         }
         let bytes = self.stores.missing(to, paths);
-        let latency = self.wires.latency(source, to);
-        let transfer = Transfer { from, to, paths: paths.to_vec(), bytes, began: at, flow: None };
-        self.transfers.insert(id, transfer);
-        self.queue.push(at + latency, Due::Flow(id));
+        let transfer = Transfer { id, source, to, paths: paths.to_vec(), bytes, began: at, flow: None };
+        let place = self.transfers.begin(transfer);
+        self.queue.push(at + self.wires.latency(source, to), Due::Flow(place, id));
     }
 
-    fn begin_flow(&mut self, at: Time, id: TransferId) {
-        let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        let source = match transfer.from {
-            Source::Host(host) => Some(host),
-            Source::Substituter => None,
-        };
-        let links = self.wires.links(source, transfer.to);
-        let flow = self.network.begin(at, &links, transfer.bytes, &mut self.forecasts);
+    fn begin_flow(&mut self, at: Time, place: u32, id: TransferId) {
+        let Some(transfer) = self.transfers.get_mut(place, id) else { return };
+        let route = self.wires.route(transfer.source, transfer.to);
+        let flow = self.network.begin(at, route.links(), transfer.bytes, &mut self.forecasts);
         transfer.flow = Some(flow);
-        if flow >= self.of_flow.len() {
-            self.of_flow.resize(flow + 1, id);
+        if flow as usize >= self.of_flow.len() {
+            self.of_flow.resize(flow as usize + 1, place);
         }
-        self.of_flow[flow] = id;
+        self.of_flow[flow as usize] = place;
         self.queue_forecasts(Due::Through);
     }
 
-    fn end_transfer(&mut self, at: Time, id: TransferId) -> Option<Transfer> {
-        let transfer = self.transfers.remove(&id)?;
+    fn end_transfer(&mut self, at: Time, place: u32) -> Option<Transfer> {
+        let transfer = self.transfers.end(place)?;
         if let Some(flow) = transfer.flow {
             self.network.end(at, flow, &mut self.forecasts);
             self.queue_forecasts(Due::Through);
@@ -346,18 +330,15 @@ impl<'a> SimWorld<'a> {
         Some(transfer)
     }
 
-    fn through(&mut self, at: Time, id: TransferId) {
-        let Some(done) = self.end_transfer(at, id) else { return };
-        let has_all = match done.from {
-            Source::Host(host) => self.stores.holds_all(host, &done.paths),
-            Source::Substituter => true,
-        };
-        let failure = if has_all { self.chances.of_transfer(id) } else { Some(Side::Source) };
+    fn through(&mut self, at: Time, flow: u32) {
+        let Some(done) = self.end_transfer(at, self.of_flow[flow as usize]) else { return };
+        let has_all = done.source.is_none_or(|host| self.stores.holds_all(host, &done.paths));
+        let failure = if has_all { self.chances.of_transfer(done.id) } else { Some(Side::Source) };
         let event = match failure {
-            Some(side) => Event::StageFailed { transfer: id, side, cause: "simulated".to_owned() },
+            Some(side) => Event::StageFailed { transfer: done.id, side, cause: "simulated".to_owned() },
             None => {
                 done.paths.iter().for_each(|&path| self.stores.hold(done.to, path));
-                Event::Staged { transfer: id, bytes: done.bytes, took: at.since(done.began) }
+                Event::Staged { transfer: done.id, bytes: done.bytes, took: at.since(done.began) }
             }
         };
         self.tell(at, event);
@@ -376,11 +357,8 @@ impl<'a> SimWorld<'a> {
         }
         // Nothing is left to slow down.
         self.forecasts.clear();
-        let on_it = |t: &Transfer| t.to == host || t.from == Source::Host(host);
-        let lost: Vec<TransferId> =
-            self.transfers.iter().filter(|(_, t)| on_it(t)).map(|(&id, _)| id).collect();
-        for id in lost {
-            self.end_transfer(at, id);
+        for place in self.transfers.of(host) {
+            self.end_transfer(at, place);
         }
     }
 
@@ -397,10 +375,8 @@ impl<'a> SimWorld<'a> {
     fn carry_out(&mut self, at: Time, due: Due) -> Option<Event> {
         match due {
             Due::Tell(event) => return Some(*event),
-            Due::Flow(id) => self.begin_flow(at, id),
-            Due::Through(flow, stamp) if self.network.stands(flow, stamp) => {
-                self.through(at, self.of_flow[flow]);
-            }
+            Due::Flow(place, id) => self.begin_flow(at, place, id),
+            Due::Through(flow, stamp) if self.network.stands(flow, stamp) => self.through(at, flow),
             Due::Built(run, stamp) if self.processors.stands(run, stamp) => self.built(at, run),
             Due::Through(..) | Due::Built(..) => {}
             Due::Cut(host) => {

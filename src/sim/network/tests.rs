@@ -2,11 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn rates(network: &Network, flows: &[usize]) -> Vec<f64> {
+fn rates(network: &Network, flows: &[u32]) -> Vec<f64> {
     flows.iter().map(|&flow| network.rate(flow).unwrap()).collect()
 }
 
-fn ends(out: &mut Vec<Forecast>) -> Vec<(usize, u64)> {
+fn ends(out: &mut Vec<Forecast>) -> Vec<(u32, u64)> {
     out.drain(..).map(|forecast| (forecast.index, forecast.end.0)).collect()
 }
 
@@ -45,7 +45,7 @@ fn the_middle_of_a_path_can_be_the_bottleneck() {
     assert_eq!(rates(&network, &flows), [2.5, 2.5]);
     network.set_capacity(Time(10), 4, 50.0, &mut out);
     assert_eq!(rates(&network, &flows), [10.0, 10.0]);
-    assert_eq!(network.flows[flows[0]].as_ref().unwrap().bytes.end(), Some(Time(18)));
+    assert_eq!(network.flows[flows[0] as usize].as_ref().unwrap().bytes.end(), Some(Time(18)));
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn free_links_take_no_time() {
 fn naive(capacities: &[f64], flows: &[Vec<Link>]) -> Vec<f64> {
     let mut rates: Vec<Option<f64>> = vec![None; flows.len()];
     while rates.iter().any(Option::is_none) {
-        let level = |link: usize| {
+        let level = |link: Link| {
             let on = |i: &usize| flows[*i].contains(&link);
             let fixed: f64 = (0..flows.len()).filter(on).filter_map(|i| rates[i]).sum();
             let open = (0..flows.len()).filter(on).filter(|&i| rates[i].is_none()).count();
-            (open > 0).then(|| ((capacities[link] - fixed).max(0.0) / open as f64, link))
+            (open > 0).then(|| ((capacities[link as usize] - fixed).max(0.0) / open as f64, link))
         };
-        let lowest = (0..capacities.len()).filter_map(level).min_by(|a, b| a.0.total_cmp(&b.0));
+        let lowest = (0..capacities.len() as Link).filter_map(level).min_by(|a, b| a.0.total_cmp(&b.0));
         let (rate, full) = lowest.unwrap();
         for (i, links) in flows.iter().enumerate() {
             if links.contains(&full) && rates[i].is_none() {
@@ -92,12 +92,12 @@ fn naive(capacities: &[f64], flows: &[Vec<Link>]) -> Vec<f64> {
 
 /// No link carries too much, and each flow has a full link on which none is faster.
 fn is_max_min(capacities: &[f64], flows: &[Vec<Link>], rates: &[f64]) -> bool {
-    let on = |link: usize| (0..flows.len()).filter(move |&i| flows[i].contains(&link));
-    let load = |link: usize| on(link).map(|i| rates[i]).sum::<f64>();
-    let full = |link: usize| load(link) > capacities[link] * (1.0 - 1e-9);
-    let fastest = |link: usize| on(link).map(|i| rates[i]).fold(0.0, f64::max);
+    let on = |link: Link| (0..flows.len()).filter(move |&i| flows[i].contains(&link));
+    let load = |link: Link| on(link).map(|i| rates[i]).sum::<f64>();
+    let full = |link: Link| load(link) > capacities[link as usize] * (1.0 - 1e-9);
+    let fastest = |link: Link| on(link).map(|i| rates[i]).fold(0.0, f64::max);
     let held_back = |i: usize| flows[i].iter().any(|&l| full(l) && rates[i] > fastest(l) * (1.0 - 1e-9));
-    (0..capacities.len()).all(|link| load(link) < capacities[link] * (1.0 + 1e-9))
+    (0..capacities.len() as Link).all(|link| load(link) < capacities[link as usize] * (1.0 + 1e-9))
         && (0..flows.len()).all(held_back)
 }
 
@@ -108,7 +108,7 @@ enum Change {
     Capacity(Link, f64),
 }
 
-fn change(links: usize) -> impl Strategy<Value = Change> {
+fn change(links: Link) -> impl Strategy<Value = Change> {
     let some_links = prop::collection::btree_set(0..links, 1..4);
     prop_oneof![
         4 => some_links.prop_map(|links| Change::Begin(links.into_iter().collect())),
@@ -125,7 +125,7 @@ proptest! {
     ) {
         let mut capacities: Vec<f64> = capacities.into_iter().map(f64::from).collect();
         let mut network = Network::new(capacities.iter().copied());
-        let mut flows: Vec<(usize, Vec<Link>)> = Vec::new();
+        let mut flows: Vec<(u32, Vec<Link>)> = Vec::new();
         let mut out = Vec::new();
         for (i, change) in changes.into_iter().enumerate() {
             let at = Time(i as u64);
@@ -139,11 +139,11 @@ proptest! {
                 }
                 Change::End(_) => {}
                 Change::Capacity(link, capacity) => {
-                    capacities[link] = capacity;
+                    capacities[link as usize] = capacity;
                     network.set_capacity(at, link, capacity, &mut out);
                 }
             }
-            let (ids, links): (Vec<usize>, Vec<Vec<Link>>) = flows.iter().cloned().unzip();
+            let (ids, links): (Vec<u32>, Vec<Vec<Link>>) = flows.iter().cloned().unzip();
             let rates = rates(&network, &ids);
             prop_assert!(is_max_min(&capacities, &links, &rates), "{rates:?} over {links:?} of {capacities:?}");
             for (fast, slow) in rates.iter().zip(naive(&capacities, &links)) {
