@@ -140,7 +140,7 @@ impl Scheduler {
             return Err(format!("{several} cores of {host} are given out"));
         }
         let is_late = |job| match self.jobs.state(job) {
-            JobState::Running(seat) => self.ends[job] != self.estimated_end(job, seat),
+            JobState::Running(seat) => self.placed[job].end != self.estimated_end(job, seat),
             _ => false,
         };
         if let Some((_, job)) = self.jobs.seated_on(host).find(|&(_, job)| is_late(job)) {

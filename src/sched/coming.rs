@@ -92,7 +92,7 @@ impl Scheduler {
         let least = self.coming.least;
         let seated = self.jobs.seated().filter(|&(.., job)| self.jobs.rank(job) > least);
         let seated = seated.map(|(host, _, job)| (job, host, self.expected_end(at, host, job)));
-        let waiting = self.line.hosts().map(|(job, host)| (job, host, self.due[job]));
+        let waiting = self.line.hosts().map(|(job, host)| (job, host, self.placed[job].due));
         for (job, host, end) in seated.chain(waiting).collect::<Vec<_>>() {
             self.note_coming(job, host, end);
         }
@@ -197,12 +197,16 @@ impl Scheduler {
         best
     }
 
-    /// The bytes that a job will read, and of those, in `held`, what each host has or will have made.
+    /// The bytes that a job will read and some host lacks, and of those, in `held`, what each host has or will have
+    /// made.
     fn inputs_to_come(&mut self, job: JobId) -> u64 {
         let Coming { look, places, held, .. } = &mut self.coming;
         held.iter_mut().for_each(|(_, bytes)| *bytes = 0);
         let mut all = 0;
         for &path in self.jobs.inputs(job) {
+            if self.stores.is_everywhere(path) {
+                continue;
+            }
             let size = self.stores.size(path);
             all += size;
             self.stores.holders(path).for_each(|host| held[host] += size);

@@ -102,7 +102,7 @@ impl Scheduler {
     /// The free host that would have all of a running job's work done first, if that `gains` enough.
     fn soonest_copy(&mut self, at: Time, job: JobId, gains: impl Fn(Time) -> bool) -> Option<HostId> {
         let JobState::Running(seat) = self.jobs.state(job) else { return None };
-        let here = self.paces.of(job, seat.host) * self.amdahl(job, seat.host, self.given[job]);
+        let here = self.paces.of(job, seat.host) * self.amdahl(job, seat.host, self.placed[job].cores);
         let work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / here);
         let mut best: Option<(Time, HostId)> = None;
         for &host in self.eligible[job].clone().iter() {
@@ -133,7 +133,7 @@ impl Scheduler {
 
     fn set_aside(&mut self, job: JobId, seat: Seat, ends: bool) {
         let Seat { host, slot, attempt, since } = seat;
-        self.hosts.set_aside(host, slot, Older { job, attempt, cores: self.given[job], since, ends });
+        self.hosts.set_aside(host, slot, Older { job, attempt, cores: self.placed[job].cores, since, ends });
         self.forecasts.touch(host);
     }
 
@@ -145,8 +145,8 @@ impl Scheduler {
             if state.is_over() || self.phase == Phase::Stopping {
                 self.end_older(job, out);
             } else if state.seat().is_none() && self.hosts.older_over(job, attempt).is_some() {
-                self.given[job] = cores;
-                self.progress[job] = None;
+                self.placed[job].cores = cores;
+                self.placed[job].progress = None;
                 self.run(job, Seat { host, slot, attempt, since });
                 self.forecasts.touch(host);
             }
@@ -177,7 +177,7 @@ impl Scheduler {
         match outcome {
             Outcome::Built { made, times } => {
                 self.end_newer(job, out);
-                self.given[job] = older.cores;
+                self.placed[job].cores = older.cores;
                 self.built(job, Seat { host, slot, attempt, since: older.since }, made, *times);
             }
             Outcome::Failed { failure, message, .. } => {

@@ -99,10 +99,9 @@ impl Scheduler {
     /// When the last job on a host is over, nine times of ten.
     fn latest_end(&self, at: Time, host: HostId) -> Time {
         let end = |(_, job): (SlotId, JobId)| match self.jobs.state(job) {
-            JobState::Running(seat) => {
-                (seat.since + self.p90_time(job, host, self.given[job])).max(self.expected_end(at, host, job))
-            }
-            _ => at.max(self.due[job]) + self.p90_time(job, host, self.given[job]),
+            JobState::Running(seat) => (seat.since + self.p90_time(job, host, self.placed[job].cores))
+                .max(self.expected_end(at, host, job)),
+            _ => at.max(self.placed[job].due) + self.p90_time(job, host, self.placed[job].cores),
         };
         self.jobs.seated_on(host).map(end).max().unwrap_or(at)
     }
@@ -129,7 +128,7 @@ impl Scheduler {
     /// The cores that a host has left, its jobs' taken off.
     pub(super) fn cores_left(&self, host: HostId) -> Left {
         let lanes = self.hosts.spec[host].lanes();
-        let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.given[job].max(1)).sum();
+        let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.placed[job].cores.max(1)).sum();
         let given = given + self.hosts.older_cores(host);
         let most = self.most_cores(host).saturating_sub(given).min(lanes);
         Left { most, once: lanes.saturating_sub(given) }
@@ -137,7 +136,7 @@ impl Scheduler {
 
     /// The cores of a host that jobs with more than one have in sum.
     pub(super) fn shared_out(&self, host: HostId) -> u32 {
-        self.jobs.seated_on(host).map(|(_, job)| self.given[job]).filter(|&cores| cores > 1).sum()
+        self.jobs.seated_on(host).map(|(_, job)| self.placed[job].cores).filter(|&cores| cores > 1).sum()
     }
 
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
@@ -179,25 +178,25 @@ impl Scheduler {
 
     /// When a job that has a slot will probably leave it.
     pub(super) fn expected_end(&self, at: Time, host: HostId, job: JobId) -> Time {
-        let end = self.ends[job];
+        let end = self.placed[job].end;
         if end > at {
             return end;
         }
         match self.jobs.state(job) {
             JobState::Running(seat) => {
                 // Longer than expected: what it still takes follows from how long it took so far.
-                let pace = self.paces.of(job, host) * self.amdahl(job, host, self.given[job]);
+                let pace = self.paces.of(job, host) * self.amdahl(job, host, self.placed[job].cores);
                 let done = at.since(seat.since).scale(1.0 / pace);
                 at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
             }
-            _ => at + self.work_time(job, host, self.given[job]),
+            _ => at + self.work_time(job, host, self.placed[job].cores),
         }
     }
 
     /// Has a job run in a seat.
     pub(super) fn run(&mut self, job: JobId, seat: Seat) {
         self.jobs.set(job, JobState::Running(seat));
-        self.ends[job] = self.estimated_end(job, seat);
+        self.placed[job].end = self.estimated_end(job, seat);
     }
 
     /// Notes anew when the jobs that run on a host should be over: what is known of them or of it is other.
@@ -205,7 +204,7 @@ impl Scheduler {
         let seated = self.jobs.seated_on(host);
         for job in seated.map(|(_, job)| job).collect::<Vec<_>>() {
             if let JobState::Running(seat) = self.jobs.state(job) {
-                self.ends[job] = self.estimated_end(job, seat);
+                self.placed[job].end = self.estimated_end(job, seat);
             }
         }
         self.forecasts.touch(host);
@@ -215,8 +214,8 @@ impl Scheduler {
     /// build that did a part `p` of its work in a time `t` needs `t × (1 - p) / p` for the rest. That has
     /// the weight `p`, so that a guess from the first lines of a log counts for little.
     pub(super) fn estimated_end(&self, job: JobId, seat: Seat) -> Time {
-        let estimated = seat.since + self.work_time(job, seat.host, self.given[job]);
-        let Some((told, permille)) = self.progress[job] else { return estimated };
+        let estimated = seat.since + self.work_time(job, seat.host, self.placed[job].cores);
+        let Some((told, permille)) = self.placed[job].progress else { return estimated };
         let (part, took) = (f64::from(permille) / 1000.0, told.since(seat.since));
         if part < LEAST_PART || took == Span::ZERO {
             return estimated;

@@ -96,7 +96,7 @@ impl Scheduler {
     /// Takes in how long a job really took in its seat; estimates, speeds and ranks follow once they are
     /// off by a tenth.
     pub(super) fn learn(&mut self, job: JobId, seat: Seat, wall: Span) {
-        let amdahl = self.amdahl(job, seat.host, self.given[job]);
+        let amdahl = self.amdahl(job, seat.host, self.placed[job].cores);
         let work = |pace: f64| wall.scale(1.0 / (pace * amdahl));
         if self.policy.learn_speeds {
             let actual = work(self.paces.configured(job, seat.host));

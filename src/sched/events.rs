@@ -133,8 +133,8 @@ impl Scheduler {
     fn progressed(&mut self, at: Time, job: JobId, attempt: Attempt, permille: u16) {
         let Some(seat) = self.seat_of(job, attempt) else { return };
         if matches!(self.jobs.state(job), JobState::Running(_)) {
-            self.progress[job] = Some((at, permille.min(1000)));
-            self.ends[job] = self.estimated_end(job, seat);
+            self.placed[job].progress = Some((at, permille.min(1000)));
+            self.placed[job].end = self.estimated_end(job, seat);
             self.forecasts.touch(seat.host);
         }
     }

@@ -59,7 +59,7 @@ impl Holders {
     }
 
     pub fn contains(&self, path: PathId, host: HostId) -> bool {
-        self.row(path)[host.index() / BITS] >> (host.index() % BITS) & 1 == 1
+        self.blocks[path.index() * self.width + host.index() / BITS] >> (host.index() % BITS) & 1 == 1
     }
 
     /// Whether all hosts have a path.

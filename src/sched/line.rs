@@ -239,7 +239,7 @@ impl Scheduler {
         let offer = self.best_offer(at, wait.job)?;
         let offer = self.beside_booked(at, wait.job, offer)?;
         if let Some(end) = self.reserve(at, wait.job, &offer) {
-            self.due[wait.job] = end;
+            self.placed[wait.job].due = end;
             return None;
         }
         if offer.free {
@@ -249,7 +249,7 @@ impl Scheduler {
             self.forecasts.charge(offer.host, offer.finish);
         }
         *wait = wait.with(&offer);
-        self.due[wait.job] = offer.finish;
+        self.placed[wait.job].due = offer.finish;
         None
     }
 

@@ -52,7 +52,7 @@ use crate::base::{Span, Table, Time};
 use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
-use crate::run::{Attempt, Event, Expectation, Order, SlotId};
+use crate::run::{Attempt, Event, Order, SlotId};
 use coming::Coming;
 use cores::Reservation;
 use explain::Watched;
@@ -62,6 +62,7 @@ use lacks::Lacks;
 use line::Line;
 use offer::Asked;
 use paces::Paces;
+use place::Placed;
 use state::Jobs;
 use stores::Stores;
 
@@ -112,16 +113,10 @@ pub struct Scheduler {
     any_avoided: bool,
     /// Per job: the host to which inputs were sent ahead for it.
     sent_ahead: Table<JobId, Option<HostId>>,
-    /// Per bound job: why it is where it is, the cores it was given, and when it should be over.
-    expect: Table<JobId, Expectation>,
-    given: Table<JobId, u32>,
-    due: Table<JobId, Time>,
-    /// Per job with a slot: when it should be over by its offer, or once it runs, by its estimate and by what it says.
-    ends: Table<JobId, Time>,
+    /// Per job: what came of placing it last.
+    placed: Table<JobId, Placed>,
     /// Per host: cores given out before it said that it has fewer, as far as they are still in use.
     outgrown: Table<HostId, u32>,
-    /// Per running job: when it said last how much of its work it had done, and how much in thousandths.
-    progress: Table<JobId, Option<(Time, u16)>>,
     /// Per ready job: where its output will be needed, and what it costs to move it there.
     pull: Table<JobId, Option<(HostId, Span)>>,
     /// Per job the host that had most of what it needs, and how many jobs it waited for then.
@@ -220,11 +215,7 @@ impl Scheduler {
             line: Line::default(),
             coming: Coming::new(jobs, count),
             asked: Asked::default(),
-            expect: Table::filled(jobs, Expectation::default()),
-            given: Table::filled(jobs, 0),
-            due: Table::filled(jobs, Time::ZERO),
-            ends: Table::filled(jobs, Time::ZERO),
-            progress: Table::filled(jobs, None),
+            placed: Table::filled(jobs, Placed::default()),
             pull: Table::filled(jobs, None),
             homes: Table::filled(jobs, None),
             plan: Table::new(),

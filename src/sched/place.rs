@@ -50,6 +50,21 @@ pub(super) struct Round {
     pub fresh: Vec<JobId>,
 }
 
+/// What came of placing a job last, be it that it waits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Placed {
+    /// When it should be over where it would be done first.
+    pub due: Time,
+    /// With a slot: when it should be over by its offer, or once it runs, by its estimate and by what it says.
+    pub end: Time,
+    /// The cores it was given.
+    pub cores: u32,
+    /// When it said last how much of its work it had done, and how much in thousandths.
+    pub progress: Option<(Time, u16)>,
+    /// Why it is where it is.
+    pub expect: Expectation,
+}
+
 impl Round {
     /// Whether anything can come of looking at more jobs.
     pub fn goes_on(&self) -> bool {
@@ -250,7 +265,7 @@ impl Scheduler {
                 self.line.push(self.lined_up(job));
                 continue;
             }
-            self.due[job] = Time::ZERO;
+            self.placed[job].due = Time::ZERO;
             let tried = tried.get(row).copied().flatten().filter(|(offer, was)| stands(self, offer, *was));
             let Some(mut offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
                 continue;
@@ -263,7 +278,7 @@ impl Scheduler {
                 continue;
             };
             if let Some(end) = self.reserve(at, job, &offer) {
-                self.due[job] = end;
+                self.placed[job].due = end;
                 self.forecasts.charge(offer.host, end);
                 self.line.push(self.lined_up(job));
             } else if offer.free {
@@ -329,7 +344,7 @@ impl Scheduler {
 
     /// Has a job wait for its best offer, and sends what it needs ahead.
     fn wait(&mut self, job: JobId, offer: Offer, round: &mut Round, out: &mut Vec<Order>) {
-        self.due[job] = offer.finish;
+        self.placed[job].due = offer.finish;
         self.forecasts.charge(offer.host, offer.finish);
         self.line.push(self.lined_up(job).with(&offer));
         if !round.ahead {
@@ -372,10 +387,8 @@ impl Scheduler {
     pub(super) fn seat(&mut self, at: Time, job: JobId, offer: Offer, slot: SlotId, out: &mut Vec<Order>) {
         let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
         self.seats_since_round += 1;
-        self.given[job] = offer.cores;
-        (self.due[job], self.ends[job]) = (offer.finish, offer.finish);
-        self.progress[job] = None;
-        self.expect[job] = offer.expect;
+        let Offer { finish, cores, expect, .. } = offer;
+        self.placed[job] = Placed { due: finish, end: finish, cores, progress: None, expect };
         self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Staging(seat));
         if !self.inputs_complete(offer.host, job) {
@@ -392,7 +405,7 @@ impl Scheduler {
         }
         self.run(job, Seat { since: at, ..seat });
         let Seat { host, slot, attempt, .. } = seat;
-        let (cores, expect): (u32, Expectation) = (self.given[job], self.expect[job]);
+        let Placed { cores, expect, .. } = self.placed[job];
         out.push(Order::Build { job, attempt, host, slot, cores, expect });
     }
 }

@@ -102,10 +102,10 @@ impl Scheduler {
             |job: JobId| self.only.is_some_and(|only| self.hosts.is_up(only) && self.is_eligible(job, only));
         let may_go = |&job: &JobId| {
             let least = self.estimates[job].median.scale(self.paces.least(job) * (1.0 - margin));
-            at + least <= self.due[job] || self.parallel[job] > 0.0
+            at + least <= self.placed[job].due || self.parallel[job] > 0.0
         };
         let asked = window.iter().copied().filter(|job| !kept(*job) && may_go(job));
-        asked.map(|job| (job, self.due[job])).collect()
+        asked.map(|job| (job, self.placed[job].due)).collect()
     }
 
     /// The job that would lose least by going to `host` now, by its row.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Span, Table};
+use crate::base::{Id, Span, Table};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::{Origin, PathId, PathSpec, Workload};
 use crate::run::{Made, Source, TransferId};
@@ -41,10 +41,10 @@ pub(super) struct Stores {
     calls: u64,
     /// What [`Stores::losses`] returns.
     losses: u32,
-    /// Per host what a transfer would take from it, and which hosts those are.
-    from: Table<HostId, u64>,
-    sources: Vec<HostId>,
-    /// The number of changes to links and hosts.
+    /// Per host what a transfer would take from it, and last what it takes from none; and which of these rows count.
+    from: Vec<u64>,
+    sources: Vec<usize>,
+    /// The number of changes to links and hosts, from 1.
     changes: u32,
 }
 
@@ -52,8 +52,9 @@ pub(super) struct Stores {
 #[derive(Clone, Debug)]
 struct Row {
     size: u64,
-    /// The best host to get it from, with the number of changes to links and hosts until then.
-    nearest: Option<(u32, Option<HostId>)>,
+    /// The best host to get it from, by so many changes to links and hosts; by none if that has to be looked up.
+    nearest: Option<HostId>,
+    as_of: u32,
     substitutable: bool,
     wanted: bool,
     /// Whether a host has it or had it.
@@ -76,6 +77,7 @@ impl Stores {
         let row = |path: &PathSpec| Row {
             size: path.size,
             nearest: None,
+            as_of: 0,
             substitutable: path.origin == Origin::Substituter,
             wanted: false,
             known: false,
@@ -94,9 +96,9 @@ impl Stores {
             met: Table::filled(work.paths.len(), 0),
             calls: 0,
             losses: 0,
-            from: Table::filled(hosts, 0),
+            from: vec![0; hosts + 1],
             sources: Vec::new(),
-            changes: 0,
+            changes: 1,
         };
         work.wanted.iter().for_each(|&path| stores.paths[path].wanted = true);
         stores.reachable[HostId::HOME] = true;
@@ -126,7 +128,7 @@ impl Stores {
                 if row.known || row.substitutable {
                     self.touched.push((host, p));
                 }
-                (row.nearest, row.known) = (None, true);
+                (row.as_of, row.known) = (0, true);
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
@@ -169,7 +171,7 @@ impl Stores {
         if self.holds(host, path) {
             self.holders.remove(path, host);
             self.losses += 1;
-            self.paths[path].nearest = None;
+            self.paths[path].as_of = 0;
             self.touched.push((host, path));
             if host == HostId::HOME && self.paths[path].wanted {
                 self.unmet.insert(path);
@@ -216,6 +218,11 @@ impl Stores {
     /// The hosts that have a path, reachable or not, ascending.
     pub fn holders(&self, path: PathId) -> impl Iterator<Item = HostId> + '_ {
         self.holders.of(path)
+    }
+
+    /// Whether all hosts have a path, reachable or not.
+    pub fn is_everywhere(&self, path: PathId) -> bool {
+        self.holders.is_everywhere(path)
     }
 
     /// Makes `all` the hosts that have all of `paths`, reachable or not.
@@ -293,31 +300,36 @@ impl Stores {
     ) -> Span {
         let hurries = self.coming[to] > 0;
         let fetches = fetches(hosts, to);
-        let (mut any, mut bytes_in) = (false, 0u64);
         for &path in closure {
             if self.holders.contains(path, to) {
                 continue;
             }
-            any = true;
             let nearest = self.nearest(hosts, path);
             let row = &self.paths[path];
             let size = if hurries && self.is_arriving(to, path) { row.size / 2 } else { row.size };
-            bytes_in = bytes_in.saturating_add(size);
-            if let Some(Source::Host(host)) = row.source(nearest, fetches) {
-                let from = &mut self.from[host];
-                if *from == 0 {
-                    self.sources.push(host);
-                }
-                *from = from.saturating_add(size.max(1));
+            let source = match row.source(nearest, fetches) {
+                Some(Source::Host(host)) => host.index(),
+                _ => hosts.len(),
+            };
+            let from = &mut self.from[source];
+            if *from == 0 {
+                self.sources.push(source);
+            }
+            *from = from.saturating_add(size.max(1));
+        }
+        let (mut bytes_in, mut slowest) = (0u64, Span::ZERO);
+        for source in self.sources.drain(..) {
+            let bytes = std::mem::take(&mut self.from[source]);
+            bytes_in = bytes_in.saturating_add(bytes);
+            // Bytes from another builder pass through here without a stop: the slower of its links counts.
+            if let Some(host) = hosts.rows().get(source) {
+                slowest = slowest.max(host.link.time(bytes));
             }
         }
-        if !any {
-            return Span::ZERO;
+        match bytes_in {
+            0 => Span::ZERO,
+            _ => overhead + hosts[to].link.time(bytes_in).max(slowest),
         }
-        // Bytes from another builder pass through here without a stop: the slower of its links counts.
-        let taken = self.sources.drain(..).map(|host| (host, std::mem::take(&mut self.from[host])));
-        let slowest = taken.map(|(host, bytes)| hosts[host].link.time(bytes)).max();
-        overhead + hosts[to].link.time(bytes_in.max(1)).max(slowest.unwrap_or_default())
     }
 
     /// The cheapest place to get a path to `to` from, which lacks it: this machine, then of the reachable
@@ -330,10 +342,8 @@ impl Stores {
     /// This machine, or the reachable holder with the fastest link, of equal ones the first.
     #[inline]
     fn nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
-        match self.paths[path].nearest {
-            Some((changes, nearest)) if changes == self.changes => nearest,
-            _ => self.find_nearest(hosts, path),
-        }
+        let row = &self.paths[path];
+        if row.as_of == self.changes { row.nearest } else { self.find_nearest(hosts, path) }
     }
 
     fn find_nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
@@ -348,7 +358,8 @@ impl Stores {
             }
         }
         let nearest = best.map(|(host, _)| host);
-        self.paths[path].nearest = Some((self.changes, nearest));
+        let row = &mut self.paths[path];
+        (row.nearest, row.as_of) = (nearest, self.changes);
         nearest
     }
 
