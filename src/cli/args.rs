@@ -1,10 +1,11 @@
 //! The flags that several verbs share, and what they come to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
+use super::error::CliError;
 use crate::dispatch::{Argument, EvalOptions};
 use crate::fleet::FleetOptions;
 
@@ -179,6 +180,21 @@ impl What {
         positional.chain(self.attrs.iter().cloned().map(Argument::Attribute)).collect()
     }
 
+    /// The graph to take all of, if no store is to be asked.
+    ///
+    /// # Errors
+    /// Only a part of it is asked for.
+    pub fn whole_graph(&self, offline: bool) -> Result<Option<&Path>, CliError> {
+        let graph = self.graph.as_deref().filter(|_| offline);
+        let part = self.installables.first().or(self.attrs.first());
+        match part.or(self.file.as_ref()).or(self.expr.as_ref()) {
+            Some(part) if graph.is_some() => Err(CliError::Usage(format!(
+                "--offline takes all of the graph of --graph, not only '{part}'; leave out either"
+            ))),
+            _ => Ok(graph),
+        }
+    }
+
     /// What Nix is passed for evaluation.
     pub fn eval_options(&self) -> EvalOptions {
         EvalOptions {
@@ -283,5 +299,14 @@ mod tests {
         assert_eq!(max_jobs("auto"), Ok(MaxJobs::Auto));
         assert_eq!(max_jobs("0"), Ok(MaxJobs::Number(0)));
         assert!(max_jobs("-1").is_err());
+    }
+
+    #[test]
+    fn offline_takes_a_graph_as_a_whole() {
+        let whole = What { graph: Some(PathBuf::from("g.json")), ..What::default() };
+        assert_eq!(whole.whole_graph(true).unwrap(), Some(Path::new("g.json")));
+        let part = What { installables: vec![".#x".to_owned()], ..whole.clone() };
+        assert!(part.whole_graph(true).unwrap_err().to_string().contains("not only '.#x'"));
+        assert_eq!([&whole, &part].map(|what| what.whole_graph(false).unwrap()), [None, None]);
     }
 }

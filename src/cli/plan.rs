@@ -104,13 +104,13 @@ struct PlannedJob {
 pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let options = args.what.eval_options();
     let mut say = |line: &str| super::tell!("{line}");
+    let bare = args.what.whole_graph(args.offline)?;
     let config = args.decide.config()?;
     let mut setup = Setup::new(&args.place, &options, &mut say)?;
     if !args.offline {
         setup.ask_home()?;
     }
     let learning = Learned::begin(&setup, &args.remember, &config.cost);
-    let bare = args.what.graph.as_deref().filter(|_| args.offline);
     let mut prepared = match bare {
         Some(path) => prepare::load_whole(path)?,
         None => prepare::load(&setup, &args.what, &mut say)?,

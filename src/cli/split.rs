@@ -87,7 +87,7 @@ struct Need {
 /// There is nothing to divide.
 pub fn run(args: &SplitArgs) -> Result<(), CliError> {
     let mut say = |line: &str| super::tell!("{line}");
-    let mut prepared = match args.what.graph.as_deref().filter(|_| args.offline) {
+    let mut prepared = match args.what.whole_graph(args.offline)? {
         Some(path) => prepare::load_whole(path)?,
         None => {
             let here = Where { local_only: true, ..Where::default() };
