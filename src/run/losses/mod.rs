@@ -18,7 +18,8 @@
 //!   the jobs that are ready or begun the one from which the estimates see the longest way to the end. It
 //!   counts as *transfer* if the leader waits for its inputs (or there is none and something is on its way
 //!   home), as *waiting by choice* if the leader is ready and some slot waits by choice, and as **estimate
-//!   error** from when the leader runs longer than it was expected to;
+//!   error** from when the leader runs longer than it was expected to, whether its estimate was wrong or
+//!   more cores were given out on its host than there are, which slows down all that is built there;
 //! - **handling**: the slot was taken, but its host was not building: orders and answers on their way,
 //!   attempts that failed or were ended.
 //!
@@ -52,7 +53,7 @@ pub struct Losses {
     pub bound: Span,
     /// Nothing was ready.
     pub no_ready_work: Span,
-    /// Nothing was ready because a job took longer than expected.
+    /// Nothing was ready because a job took longer than expected, also for cores that it had to share.
     pub estimate_error: Span,
     /// Something was ready, and the scheduler held it back.
     pub waiting_by_choice: Span,
