@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::configured::config;
 use super::error::CliError;
-use crate::base::Span;
+use crate::base::{Span, Table};
+use crate::fleet::{Host, HostId};
 use crate::records::Config;
 use crate::report::bytes;
 use crate::sched::Policy;
@@ -67,7 +68,12 @@ impl Decide {
     pub fn choose(&self, base: &Policy, rehearsal: &Rehearsal<'_>) -> Choice {
         let asked = self.policy.and_then(|name| Some((name, named(name, base)?)));
         match asked {
-            Some((name, policy)) => Choice { name, policy, trials: Vec::new() },
+            Some((name, policy)) => {
+                if let Some(idle) = idle_host(&policy, rehearsal.hosts()) {
+                    super::tell!("warning: --policy {name}: {idle} builds nothing, so all goes elsewhere");
+                }
+                Choice { name, policy, trials: Vec::new() }
+            }
             None => rehearsal.choose(base),
         }
     }
@@ -133,12 +139,22 @@ pub struct Comparison {
 #[serde(rename_all = "camelCase")]
 struct Row {
     policy: &'static str,
-    makespan: Span,
+    /// `None` where the policy is not possible, since its host builds nothing.
+    makespan: Option<Span>,
     ratio: Option<f64>,
-    bytes_moved: u64,
+    bytes_moved: Option<u64>,
     /// Whether all would be built that was asked for.
     complete: bool,
     about: &'static str,
+    /// The host that the policy keeps to and that builds nothing.
+    #[serde(skip)]
+    idle: Option<String>,
+}
+
+/// The host that a policy keeps to, if that builds nothing.
+pub fn idle_host<'a>(policy: &Policy, hosts: &'a Table<HostId, Host>) -> Option<&'a str> {
+    let host = &hosts[policy.confine.host(hosts)?];
+    (host.slots == 0).then_some(host.name.as_str())
 }
 
 impl Comparison {
@@ -155,13 +171,20 @@ impl Comparison {
             names.push(chosen);
         }
         let ratio = |span: Span| (bound > Span::ZERO).then(|| span.as_secs_f64() / bound.as_secs_f64());
-        let row = |trial: Trial| Row {
-            policy: trial.name,
-            makespan: trial.makespan,
-            ratio: ratio(trial.makespan),
-            bytes_moved: trial.bytes,
-            complete: trial.missing == 0,
-            about: about(trial.name),
+        let idle = |name: &str| idle_host(&named(name, base)?, rehearsal.hosts()).map(str::to_owned);
+        let row = |trial: Trial| {
+            let idle = idle(trial.name);
+            // It would go on as if it kept to no host.
+            let makespan = Some(trial.makespan).filter(|_| idle.is_none());
+            Row {
+                policy: trial.name,
+                makespan,
+                ratio: makespan.and_then(ratio),
+                bytes_moved: makespan.map(|_| trial.bytes),
+                complete: makespan.is_some() && trial.missing == 0,
+                about: about(trial.name),
+                idle,
+            }
         };
         let policies = rehearsal.compare(&names, base).into_iter().map(row).collect();
         Self { derivations, lower_bound: bound, chosen, policies }
@@ -180,8 +203,16 @@ impl Comparison {
         for row in &self.policies {
             let mark = if row.policy == self.chosen { '*' } else { ' ' };
             let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-            let (takes, copied) = (row.makespan.to_string(), bytes(row.bytes_moved));
-            let short = if row.complete { "" } else { " (does not build all)" };
+            let dash = || "-".to_owned();
+            let (takes, copied) = (
+                row.makespan.map_or_else(dash, |span| span.to_string()),
+                row.bytes_moved.map_or_else(dash, bytes),
+            );
+            let short = match &row.idle {
+                Some(idle) => format!(" (not possible: {idle} builds nothing)"),
+                None if row.complete => String::new(),
+                None => " (does not build all)".to_owned(),
+            };
             let _ = writeln!(
                 out,
                 "{mark} {:width$}  {takes:>7}  {ratio:>7}  {copied:>8}  {}{short}",
@@ -248,11 +279,12 @@ mod tests {
     fn the_table_has_a_line_for_each_policy() {
         let row = |policy, seconds, complete| Row {
             policy,
-            makespan: Span::from_secs(seconds),
+            makespan: Some(Span::from_secs(seconds)),
             ratio: Some(seconds as f64 / 60.0),
-            bytes_moved: 3 << 20,
+            bytes_moved: Some(3 << 20),
             complete,
             about: about(policy),
+            idle: None,
         };
         let policies = vec![row("full", 66, true), row("all-local", 600, false)];
         let bound = Span::from_secs(60);
@@ -263,5 +295,37 @@ mod tests {
           all-local   10m00s    10.00   3.0 MiB  on this machine only, but for what it cannot build (does not build all)
         * is what a build would use; no schedule takes less than 1m00s
         ");
+    }
+
+    #[test]
+    fn a_policy_that_keeps_to_a_host_that_builds_nothing_is_not_possible() {
+        let host = |name: &str, slots: u32| -> Host {
+            let json = serde_json::json!({
+                "name": name, "systems": ["x"], "features": [], "mandatory": [], "slots": slots, "cores": 0,
+                "speed": 1.0, "substitutes": false, "link": crate::fleet::LinkSpeed::FREE,
+            });
+            serde_json::from_value(json).unwrap()
+        };
+        let compared = |slots: u32| {
+            let hosts: Table<HostId, Host> = [host("local", slots), host("far", 2)].into_iter().collect();
+            let mut work = crate::graph::testkit::work(&[vec![], vec![0]]);
+            work.jobs.iter_mut().for_each(|(_, job)| job.system = "x".to_owned());
+            let estimates = crate::cost::estimate(&work);
+            let able = if slots == 0 { vec![HostId(1)] } else { hosts.ids().collect() };
+            let eligible = Table::filled(2, able);
+            let rehearsal = Rehearsal::new(&work, &hosts, &estimates, &eligible, None);
+            Comparison::new(&rehearsal, &Policy::default(), "full", Span::from_secs(60), 2)
+        };
+        let json = |slots| serde_json::to_value(compared(slots)).unwrap()["policies"].clone();
+        let row =
+            |slots| json(slots).as_array().unwrap().iter().find(|row| row["policy"] == "all-local").cloned();
+        assert!(row(1).unwrap()["makespan"].is_u64());
+        let none = row(0).unwrap();
+        assert!(none["makespan"].is_null() && none["ratio"].is_null() && none["bytesMoved"].is_null());
+        assert_eq!(none["complete"], false);
+        let text = compared(0).text();
+        let line = text.lines().find(|line| line.contains("all-local")).unwrap();
+        assert!(line.ends_with("cannot build (not possible: local builds nothing)"), "{text}");
+        assert!(!compared(1).text().contains("not possible"));
     }
 }

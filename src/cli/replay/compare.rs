@@ -5,9 +5,10 @@ use super::table::{Row, Table};
 use super::what_if::{Believed, WhatIf};
 use crate::base::Span;
 use crate::cli::error::CliError;
-use crate::cli::policies::SHOWN;
+use crate::cli::policies::{SHOWN, idle_host};
 use crate::fleet::{Host, HostId};
 use crate::records::Config;
+use crate::sched::Policy;
 use crate::sim::{Conditions, Outcome, Recording, named};
 
 /// What is shown of a run, by kind of change.
@@ -93,7 +94,9 @@ fn others(replayed: &Replayed, base: &Conditions, config: &Config) -> Vec<Varian
         variants.push(Variant { kind, name, conditions });
     };
     for (name, _) in SHOWN {
-        if let Some(policy) = named(name, &config.policy).filter(|policy| *policy != base.policy) {
+        // One that keeps to a host that builds nothing would be another one by its name.
+        let is_other = |policy: &Policy| *policy != base.policy && idle_host(policy, &base.hosts).is_none();
+        if let Some(policy) = named(name, &config.policy).filter(is_other) {
             add(Kind::Policy, format!("policy {name}"), &|c| c.policy = policy.clone());
         }
     }
