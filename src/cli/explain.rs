@@ -193,15 +193,16 @@ pub fn copies(entries: &[Entry]) -> BTreeSet<(JobId, Attempt)> {
 /// Why a copy was begun.
 pub const WHY_A_COPY: &str = "a copy: all of it sooner than the rest of it where it was begun";
 
-/// Why a job went to its host, in a few words.
+/// Why a job went to its host, in a few words, by what the order to build says. How the next best host looked is
+/// not certain: of a job that stood in line, what comes behind it counts there, and it itself where it stood.
 pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
     match expect.next_best {
         None => "the only host for it".to_owned(),
         Some((host, there)) if there > here => {
-            format!("done {} sooner than on {}", there.saturating_sub(here), name(host))
+            format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))
         }
-        Some((host, _)) => format!("as soon as on {}", name(host)),
+        Some((host, _)) => format!("about as soon as on {}", name(host)),
     }
 }
 
@@ -276,6 +277,17 @@ mod tests {
         assert_eq!(copied(vec![build(0, 1), failed, build(1, 2)]), []);
         assert_eq!(copied(vec![build(0, 1), lost(1), build(1, 2)]), []);
         assert_eq!(copied(vec![build(0, 1), lost(2), build(1, 2)]).len(), 1);
+    }
+
+    #[test]
+    fn by_the_order_alone_no_more_is_claimed_than_is_known() {
+        let said = |there: u64| {
+            let work = Span::from_secs(10);
+            let next_best = Some((HostId(1), Span::from_secs(there)));
+            why(&Expectation { work, next_best, ..Expectation::default() }, |_| "b")
+        };
+        assert_eq!(said(47), "done up to 37s sooner than on b");
+        assert_eq!([said(10), said(9)], ["about as soon as on b"; 2]);
     }
 
     #[test]
