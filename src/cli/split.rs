@@ -50,9 +50,14 @@ struct Split {
     makespan: Span,
     /// What one such machine would take for all of it.
     one_machine: Span,
-    /// What this number of such machines, more than asked for, would take, where those only follow each other.
+    /// How many shards are built at the same time, at most.
+    at_once: usize,
+    /// Fewer derivations than shards were asked for, so that some have nothing to build.
     #[serde(skip)]
-    with_more: Option<(u32, Span)>,
+    empty: usize,
+    /// More shards on no more machines that are done clearly sooner: how many, how many at a time, and when.
+    #[serde(skip)]
+    with_more: Option<(usize, usize, Span)>,
     /// What no schedule on so many machines takes less than, transfers not counted.
     lower_bound: Span,
     crossing_bytes: u64,
@@ -106,30 +111,43 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
     }
 }
 
-/// A base, two parts that are built on it at the same time, and the end that needs both: fewer shards have to
-/// follow each other where all rests on one derivation and ends in one.
-const BASE_AND_END: u32 = 4;
+/// On as many machines as there are shards, a base and an end may come before and after: so many more shards.
+const BASE_AND_END: u32 = 2;
+/// How much sooner all has to be done with more shards to speak of them.
+const CLEARLY: f64 = 0.95;
 
 fn split(work: &Workload, estimates: &Table<JobId, Cost>, shards: u32, slots: u32) -> Split {
     let cost: Table<JobId, Span> = estimates.rows().iter().map(|cost| cost.median).collect();
-    let sharding = Sharding::new(work, &cost, shards, slots);
-    let one_machine = Sharding::new(work, &cost, 1, slots).makespan();
-    let more = (sharding.makespan() >= one_machine && shards < BASE_AND_END)
-        .then(|| (BASE_AND_END, Sharding::new(work, &cost, BASE_AND_END, slots).makespan()));
+    let most = u32::try_from(work.jobs.len()).unwrap_or(u32::MAX).min(shards + BASE_AND_END);
+    let more = (shards + 1..=most).filter(|_| shards > 1);
+    let counts: Vec<u32> = [shards, 1].into_iter().chain(more).collect();
+    let shardings = Sharding::several(work, &cost, &counts, slots);
+    let (sharding, one_machine, more) = (&shardings[0], &shardings[1], &shardings[2..]);
     let machines = vec![Power::slots(slots); shards as usize];
     let limits =
         Limits::new(work, &machines, |_| (0..machines.len()).map(|i| (i, Pace::one_core(1.0))).collect());
-    let bound = makespan_bound(work, &cost, &limits);
     Split {
         derivations: work.jobs.len(),
         cost: cost.rows().iter().copied().sum(),
         makespan: sharding.makespan(),
-        one_machine,
-        with_more: more.filter(|&(_, makespan)| makespan < one_machine && shards > 1),
-        lower_bound: bound,
+        one_machine: one_machine.makespan(),
+        at_once: sharding.at_once(),
+        empty: sharding.shards.rows().iter().filter(|shard| shard.jobs.is_empty()).count(),
+        with_more: with_more(sharding, more),
+        lower_bound: makespan_bound(work, &cost, &limits),
         crossing_bytes: sharding.crossing(work),
-        shards: sharding.shards.iter().map(|(id, shard)| part(work, &sharding, id, shard)).collect(),
+        shards: sharding.shards.iter().map(|(id, shard)| part(work, sharding, id, shard)).collect(),
     }
+}
+
+/// Those of `more` shards that have all done the soonest and clearly sooner, on no more machines than there are
+/// shards now.
+fn with_more(now: &Sharding, more: &[Sharding]) -> Option<(usize, usize, Span)> {
+    let limit = now.makespan().scale(CLEARLY);
+    more.iter()
+        .map(|sharding| (sharding.shards.len(), sharding.at_once(), sharding.makespan()))
+        .filter(|&(_, at_once, makespan)| at_once <= now.shards.len() && makespan < limit)
+        .min_by_key(|&(count, _, makespan)| (makespan, count))
 }
 
 fn part(work: &Workload, sharding: &Sharding, id: ShardId, shard: &Shard) -> Part {
@@ -169,38 +187,57 @@ fn text(split: &Split) -> String {
             format!("{} of {} ({})", plural(need.paths.len(), "path"), need.shard, bytes(need.bytes))
         };
         let needs: Vec<String> = part.needs.iter().map(need).collect();
-        let needs = if needs.is_empty() { "nothing of others".to_owned() } else { needs.join(", ") };
+        let needs = match needs.is_empty() {
+            true if part.build.is_empty() => "nothing to build".to_owned(),
+            true => "nothing of others".to_owned(),
+            false => needs.join(", "),
+        };
         let (shard, count) = (part.shard, part.build.len());
         let _ = writeln!(out, "{shard:>5}  {count:>11}  {cost:>7}  {start:>7}  {finish:>7}  {needs}");
     }
-    let (count, shards) = (plural(split.derivations, "derivation"), plural(split.shards.len(), "shard"));
-    let _ = write!(out, "{count} in {shards}: done in about {}", split.makespan);
-    if split.shards.len() > 1 {
-        let crossing = bytes(split.crossing_bytes);
-        let _ = writeln!(
-            out,
-            ", if each begins when those that it needs are done; {crossing} cross between them"
-        );
-        let word = if split.makespan < split.one_machine {
-            ""
-        } else {
-            " as well: these shards only follow each other"
-        };
-        let more = split.with_more.map(|(count, makespan)| format!(", {count} shards {makespan}"));
-        let _ = writeln!(
-            out,
-            "one machine for all of it would take {}{word}{}",
-            split.one_machine,
-            more.unwrap_or_default()
-        );
-        let _ = writeln!(
-            out,
-            "one schedule over all these machines could take {} at best: `drvdispatch build`, where they can be reached",
-            split.lower_bound
-        );
-    } else {
-        out.push('\n');
+    out + &summary(split)
+}
+
+/// What dividing is good for.
+fn summary(split: &Split) -> String {
+    let (count, machines) = (plural(split.derivations, "derivation"), split.shards.len());
+    let shards = plural(machines, "shard");
+    if machines == 1 {
+        return format!("{count} in {shards}: done in about {}\n", split.makespan);
     }
+    let (makespan, one) = (split.makespan.to_string(), split.one_machine.to_string());
+    let side_by_side = match split.at_once {
+        _ if machines - split.empty <= 1 => String::new(),
+        0 | 1 => " that only follow each other".to_owned(),
+        at_once if at_once < machines => format!(", at most {at_once} of them at a time"),
+        _ => ", all at the same time".to_owned(),
+    };
+    let versus = match () {
+        () if makespan == one => "as on one machine".to_owned(),
+        () if split.makespan < split.one_machine => format!("against {one} on one machine"),
+        () => format!("though one machine would take {one}"),
+    };
+    let crossing = bytes(split.crossing_bytes);
+    let bound = split.lower_bound;
+    let mut out = format!("{count} in {shards}{side_by_side}: done in about {makespan}, {versus}\n");
+    if split.empty > 0 {
+        let _ = writeln!(
+            out,
+            "there are fewer derivations than shards: {} nothing to build",
+            match split.empty {
+                1 => "the last has".to_owned(),
+                empty => format!("the last {empty} have"),
+            }
+        );
+    }
+    let _ = writeln!(out, "each begins when those that it needs are done; {crossing} cross between them");
+    if let Some((count, at_once, sooner)) = split.with_more {
+        let _ = writeln!(out, "in {count} shards, at most {at_once} of them at a time, it would be {sooner}");
+    }
+    let _ = writeln!(
+        out,
+        "one schedule over {machines} machines that reach each other takes at least {bound}: `drvdispatch build`"
+    );
     out
 }
 
@@ -275,9 +312,25 @@ mod tests {
         }
         let more = divided(&fork, 4);
         assert!(more.makespan < more.one_machine);
-        let hint = format!("only follow each other, 4 shards {}\n", more.makespan);
+        let hint = format!("\nin 4 shards, at most 2 of them at a time, it would be {}\n", more.makespan);
         assert!(text(&divided(&fork, 2)).contains(&hint), "{}", text(&divided(&fork, 2)));
-        assert!(!text(&more).contains("follow each other"));
+        let (text, one) = (text(&more), more.one_machine);
+        assert!(!text.contains("follow each other") && !text.contains("it would be"), "{text}");
+        let versus = format!(
+            "in 4 shards, at most 2 of them at a time: done in about {}, against {one} on one machine\n",
+            more.makespan
+        );
+        assert!(text.contains(&versus), "{text}");
+    }
+
+    #[test]
+    fn people_hear_that_some_shards_have_nothing_to_build() {
+        let few = divided(&chain(2), 4);
+        let builds: Vec<usize> = few.shards.iter().map(|part| part.build.len()).collect();
+        assert_eq!(builds, [1, 1, 0, 0]);
+        let line = "there are fewer derivations than shards: the last 2 have nothing to build\n";
+        assert!(text(&few).contains(line), "{}", text(&few));
+        assert!(text(&divided(&chain(1), 2)).contains("the last has nothing to build\n"));
     }
 
     #[test]
@@ -288,7 +341,7 @@ mod tests {
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(shape[1].starts_with("0 2 ") && shape[1].ends_with(" nothing of others"), "{text}");
         assert!(shape[2].starts_with("1 2 ") && shape[2].ends_with(" 1 path of 0 (1.0 MiB)"), "{text}");
-        assert!(shape[3].starts_with("4 derivations in 2 shards: done in about"), "{text}");
-        assert!(shape[4].ends_with(" as well: these shards only follow each other"), "{text}");
+        let done = "4 derivations in 2 shards that only follow each other: done in about";
+        assert!(shape[3].starts_with(done) && shape[3].ends_with(", as on one machine"), "{text}");
     }
 }

@@ -9,17 +9,21 @@
 //! good or bad, each job once, and back to the best that was seen). The result of the two that is done
 //! sooner is taken.
 //!
+//! No shard is empty where there are jobs enough (`fill`).
+//!
 //! Pieces of one order tend to follow each other, since most of what there is rests on a few jobs and ends
 //! in a few. So shards that can run side by side are looked for as well (`layers`), if need be at the price of
 //! parts that differ in cost, and taken if all is clearly done sooner with them. There are none for fewer than four
-//! machines where everything rests on one job and ends in one: a base, two parts beside each other and the
-//! end are four.
+//! shards where everything rests on one job and ends in one: a base, two parts beside each other and the
+//! end are four, and two machines are enough for them.
 //!
 //! A path crosses once to each shard with a job that uses it. What it brings along in its closure is
 //! not counted, nor is what comes from elsewhere than these jobs.
 
+mod fill;
 mod layers;
 mod refine;
+mod runner;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +31,7 @@ use std::collections::BTreeMap;
 
 use super::order::Order;
 use super::workload::{JobId, Origin, PathId, Workload};
-use crate::base::{Span, Table, typed_id};
+use crate::base::{Id, Span, Table, typed_id};
 
 typed_id!(
     /// A shard of a workload, from 0; it needs only shards with smaller numbers.
@@ -46,7 +50,8 @@ pub struct Sharding {
 /// One shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shard {
-    /// Its jobs, needs before users.
+    /// Its jobs in the order in which to build them: the longest way to the end of the shard first, and so needs
+    /// before users.
     pub jobs: Vec<JobId>,
     /// The sum of their costs.
     pub cost: Span,
@@ -63,29 +68,39 @@ pub struct Shard {
 const GAIN: f64 = 0.05;
 
 impl Sharding {
-    /// Deals `work` out to `shards` machines that build `slots` jobs at a time each, a job taking `cost`
+    /// Deals `work` out in `shards` parts to machines that build `slots` jobs at a time each, a job taking `cost`
     /// (nothing, beyond its end): in parts of equal cost, or in others that are all done clearly sooner.
     pub fn new(work: &Workload, cost: &Table<JobId, Span>, shards: u32, slots: u32) -> Sharding {
+        Self::several(work, cost, &[shards], slots).swap_remove(0)
+    }
+
+    /// The same for each of several numbers of parts, which takes hardly longer.
+    pub fn several(work: &Workload, cost: &Table<JobId, Span>, counts: &[u32], slots: u32) -> Vec<Sharding> {
         let cost: Table<JobId, Span> =
             work.jobs.ids().map(|job| cost.get(job).copied().unwrap_or_default()).collect();
         let order = Order::new(work);
-        let count = shards.max(1);
-        let equal = Sharding::equal(work, &order, &cost, slots, count);
-        if count < 3 {
-            // One needs the other, or they are parts that need nothing of each other: both are found above.
-            return equal;
+        let counts: Vec<u32> = counts.iter().map(|&count| count.max(1)).collect();
+        let mut orders = Vec::new();
+        if counts.iter().any(|&count| count > 1) {
+            orders = layers::orders(work, &order, &cost);
         }
-        let key = |sharding: &Sharding| (sharding.makespan(), sharding.crossing(work));
-        let beside = layers::orders(work, &order, &cost).into_iter().flat_map(|jobs| {
-            let of = layers::cut(work, &jobs, &cost, slots, count);
-            let mut refined = of.clone();
-            refine::refine(work, &order, &cost, count, &mut refined);
-            [of, refined].map(|of| Sharding::describe(work, &order, &cost, slots, count, of))
-        });
-        match beside.min_by_key(key) {
-            Some(beside) if beside.makespan() <= equal.makespan().scale(1.0 - GAIN) => beside,
-            _ => equal,
-        }
+        let cuts: Vec<Vec<Table<JobId, ShardId>>> =
+            orders.iter().map(|jobs| layers::cut(work, jobs, &cost, slots, &counts)).collect();
+        let best = |(row, &count): (usize, &u32)| {
+            let beside = orders.iter().zip(&cuts).filter(|_| count > 1).flat_map(|(jobs, cuts)| {
+                let mut of = cuts[row].clone();
+                fill::fill(work, jobs, &cost, count, &mut of);
+                let mut refined = of.clone();
+                refine::refine(work, &order, &cost, count, &mut refined);
+                [of, refined].map(|of| Sharding::describe(work, &order, &cost, slots, count, of))
+            });
+            let equal = Sharding::equal(work, &order, &cost, slots, count);
+            match beside.min_by_key(|sharding| (sharding.makespan(), sharding.crossing(work))) {
+                Some(beside) if beside.makespan() <= equal.makespan().scale(1.0 - GAIN) => beside,
+                _ => equal,
+            }
+        };
+        counts.iter().enumerate().map(best).collect()
     }
 
     /// Parts of equal cost: none costs more than an equal part and 5 %, or than an equal part and the most
@@ -93,6 +108,7 @@ impl Sharding {
     fn equal(work: &Workload, order: &Order, cost: &Table<JobId, Span>, slots: u32, count: u32) -> Sharding {
         let try_cut = |jobs: &[JobId]| {
             let mut of = cut(jobs, cost, count);
+            fill::fill(work, jobs, cost, count, &mut of);
             refine::refine(work, order, cost, count, &mut of);
             Sharding::describe(work, order, cost, slots, count, of)
         };
@@ -105,6 +121,13 @@ impl Sharding {
     /// When the last shard is done, if each begins as soon as what it needs is there.
     pub fn makespan(&self) -> Span {
         self.shards.rows().iter().map(|shard| shard.finish).max().unwrap_or_default()
+    }
+
+    /// How many shards are built at the same time, at most.
+    pub fn at_once(&self) -> usize {
+        let shards = self.shards.rows();
+        let at = |moment: Span| shards.iter().filter(|s| s.start <= moment && moment < s.finish).count();
+        shards.iter().map(|shard| at(shard.start)).max().unwrap_or(0)
     }
 
     /// The bytes that go from shard to shard.
@@ -121,33 +144,26 @@ impl Sharding {
         count: u32,
         of: Table<JobId, ShardId>,
     ) -> Sharding {
-        let mut shards: Table<ShardId, Shard> = Table::filled(count as usize, Shard::default());
-        // The longest chain that ends with each job, within its shard.
-        let mut chain = Table::filled(work.jobs.len(), Span::ZERO);
-        let mut longest: Table<ShardId, Span> = Table::filled(count as usize, Span::ZERO);
-        for &job in order.jobs() {
-            let own = of[job];
-            let inside = work.jobs[job].needs.iter().filter(|&&need| of[need] == own);
-            chain[job] = inside.map(|&need| chain[need]).max().unwrap_or_default() + cost[job];
-            longest[own] = longest[own].max(chain[job]);
-            shards[own].jobs.push(job);
-            shards[own].cost += cost[job];
-            for &path in &work.jobs[job].inputs {
+        let mut jobs: Vec<Vec<JobId>> = vec![Vec::new(); count as usize];
+        order.jobs().iter().for_each(|&job| jobs[of[job].index()].push(job));
+        runner::longest_first(order, cost, &of, &mut jobs);
+        let times = runner::times(work, order, cost, &of, &jobs, slots);
+        let mut shards: Table<ShardId, Shard> = Table::new();
+        for (jobs, time) in jobs.into_iter().zip(times) {
+            let mut needs: BTreeMap<ShardId, Vec<PathId>> = BTreeMap::new();
+            let own = ShardId::from_index(shards.len());
+            for &path in jobs.iter().flat_map(|&job| &work.jobs[job].inputs) {
                 if let Some(from) = maker(work, path).map(|maker| of[maker]).filter(|&from| from != own) {
-                    shards[own].needs.entry(from).or_default().push(path);
+                    needs.entry(from).or_default().push(path);
                 }
             }
-        }
-        for shard in shards.ids() {
-            let mut needs = std::mem::take(&mut shards[shard].needs);
             for paths in needs.values_mut() {
                 paths.sort_unstable();
                 paths.dedup();
             }
             let start = needs.keys().map(|&need| shards[need].finish).max().unwrap_or_default();
-            let side_by_side = Span(shards[shard].cost.0.div_ceil(u64::from(slots.max(1))));
-            let own = &mut shards[shard];
-            (own.needs, own.start, own.finish) = (needs, start, start + side_by_side.max(longest[shard]));
+            let cost = jobs.iter().map(|&job| cost[job]).sum();
+            shards.push(Shard { jobs, cost, needs, start, finish: start + time });
         }
         Sharding { of, shards }
     }

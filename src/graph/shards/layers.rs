@@ -91,16 +91,46 @@ fn resting(work: &Workload, order: &Order, cost: &Table<JobId, Span>, users: boo
     sums
 }
 
-/// Cuts `jobs`, needs before users, into layers of `count` shards in all, for machines that build `slots`
-/// jobs at a time.
+/// Cuts `jobs`, needs before users, into layers of so many shards in all, or of fewer, for machines that build
+/// `slots` jobs at a time; for each of `counts`.
 pub(super) fn cut(
     work: &Workload,
     jobs: &[JobId],
     cost: &Table<JobId, Span>,
     slots: u32,
-    count: u32,
-) -> Table<JobId, ShardId> {
+    counts: &[u32],
+) -> Vec<Table<JobId, ShardId>> {
     let grid = grid(jobs, cost);
+    let count = counts.iter().copied().max().unwrap_or(1);
+    let best = ways(work, jobs, cost, slots, count, &grid);
+    let shards = |&count: &u32| {
+        let mut of = Table::filled(cost.len(), ShardId(0));
+        let mut first = 0;
+        for (from, to, width) in layers(&best, count) {
+            let mut layer = Layer::new(work, cost, slots);
+            jobs[grid[from]..grid[to]].iter().for_each(|&job| layer.add(job));
+            let parts = layer.components();
+            for (part, bin) in parts.iter().zip(deal(&parts, width, slots).0) {
+                for &job in &part.jobs {
+                    of[job] = ShardId(first + bin);
+                }
+            }
+            first += width;
+        }
+        of
+    };
+    counts.iter().map(shards).collect()
+}
+
+/// The best way to have built all up to each place of the grid in each number of shards, up to `count`.
+fn ways(
+    work: &Workload,
+    jobs: &[JobId],
+    cost: &Table<JobId, Span>,
+    slots: u32,
+    count: u32,
+    grid: &[usize],
+) -> Vec<Vec<Option<Way>>> {
     let mut best = vec![vec![None; count as usize + 1]; grid.len()];
     best[0][0] = Some(Way { time: 0, from: 0, width: 0 });
     for from in 0..grid.len() - 1 {
@@ -120,21 +150,7 @@ pub(super) fn cut(
             }
         }
     }
-    let layers = layers(&best);
-    let mut of = Table::filled(cost.len(), ShardId(0));
-    let mut first = 0;
-    for (from, to, width) in layers {
-        let mut layer = Layer::new(work, cost, slots);
-        jobs[grid[from]..grid[to]].iter().for_each(|&job| layer.add(job));
-        let parts = layer.components();
-        for (part, bin) in parts.iter().zip(deal(&parts, width, slots).0) {
-            for &job in &part.jobs {
-                of[job] = ShardId(first + bin);
-            }
-        }
-        first += width;
-    }
-    of
+    best
 }
 
 /// The best way found to have built all up to a place of the grid.
@@ -145,11 +161,11 @@ struct Way {
     width: u32,
 }
 
-/// The layers of the best way, from where to where in the grid and in how many shards.
-fn layers(best: &[Vec<Option<Way>>]) -> Vec<(usize, usize, u32)> {
+/// The layers of the best way in at most `count` shards, from where to where in the grid and in how many shards.
+fn layers(best: &[Vec<Option<Way>>], count: u32) -> Vec<(usize, usize, u32)> {
     let mut layers = Vec::new();
     let mut at = best.len() - 1;
-    let all = best[at].iter().enumerate();
+    let all = best[at].iter().enumerate().take(count as usize + 1);
     let soonest = all.filter_map(|(used, way)| Some((way.as_ref()?.time, used))).min();
     let mut used = soonest.map_or(0, |(_, used)| used);
     while let Some(way) = best[at][used].filter(|_| at > 0) {
@@ -179,16 +195,16 @@ fn grid(jobs: &[JobId], cost: &Table<JobId, Span>) -> Vec<usize> {
 }
 
 /// Jobs of one layer that are connected.
-struct Component {
+pub(super) struct Component {
     cost: u128,
     /// The longest chain in it.
     chain: u128,
-    jobs: Vec<JobId>,
+    pub(super) jobs: Vec<JobId>,
 }
 
 /// The jobs of a layer, and which of them are connected (Tarjan, Efficiency of a good but not linear set
 /// union algorithm, 1975).
-struct Layer<'a> {
+pub(super) struct Layer<'a> {
     work: &'a Workload,
     cost: &'a Table<JobId, Span>,
     slots: u32,
@@ -198,13 +214,13 @@ struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    fn new(work: &'a Workload, cost: &'a Table<JobId, Span>, slots: u32) -> Self {
+    pub(super) fn new(work: &'a Workload, cost: &'a Table<JobId, Span>, slots: u32) -> Self {
         let (above, chain) = (Table::filled(cost.len(), None), Table::filled(cost.len(), Span::ZERO));
         Self { work, cost, slots, jobs: Vec::new(), above, chain }
     }
 
     /// Adds a job, all of whose needs are in it already or in an earlier layer.
-    fn add(&mut self, job: JobId) {
+    pub(super) fn add(&mut self, job: JobId) {
         self.above[job] = Some(job);
         self.jobs.push(job);
         let mut before = Span::ZERO;
@@ -227,7 +243,7 @@ impl<'a> Layer<'a> {
     }
 
     /// What is connected, what takes longest first.
-    fn components(&mut self) -> Vec<Component> {
+    pub(super) fn components(&mut self) -> Vec<Component> {
         let mut row: Table<JobId, usize> = Table::filled(self.cost.len(), usize::MAX);
         let mut parts: Vec<Component> = Vec::new();
         for i in 0..self.jobs.len() {
@@ -273,7 +289,7 @@ fn widths(parts: &[Component], slots: u32, count: u32) -> Vec<(u32, u128)> {
 }
 
 /// The shard of each component if they are dealt out to so many, and when the last shard is done.
-fn deal(parts: &[Component], width: u32, slots: u32) -> (Vec<u32>, u128) {
+pub(super) fn deal(parts: &[Component], width: u32, slots: u32) -> (Vec<u32>, u128) {
     let mut bins: BinaryHeap<Reverse<(u128, u32)>> = (0..width).map(|bin| Reverse((0, bin))).collect();
     let mut chains = vec![0u128; width as usize];
     let mut dealt = Vec::with_capacity(parts.len());

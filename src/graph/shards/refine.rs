@@ -12,8 +12,9 @@ const PATIENCE: usize = 200;
 /// Passes gain little after the first few.
 const PASSES: usize = 8;
 
-/// Refines a cut in place. No shard gets more expensive than an equal part and 5 %, or than the most
-/// expensive was.
+/// Refines a cut in place. No shard gets more expensive than a fair part and 5 %, or than the most expensive was;
+/// those with a job that is more than a fair part aside, which get no more expensive than they were. None gets
+/// cheaper than half a fair part, or loses its last job.
 pub(super) fn refine(
     work: &Workload,
     order: &Order,
@@ -37,7 +38,11 @@ struct Cut<'a> {
     cost: &'a Table<JobId, Span>,
     of: Table<JobId, ShardId>,
     spent: Table<ShardId, u64>,
-    most: u64,
+    /// How many jobs each shard has.
+    members: Table<ShardId, u32>,
+    /// What each shard may cost, and has to.
+    most: Table<ShardId, u64>,
+    least: Table<ShardId, u64>,
     /// Per path: how many jobs use it in each shard that has such.
     readers: Table<PathId, Vec<(ShardId, u32)>>,
 }
@@ -51,15 +56,21 @@ impl<'a> Cut<'a> {
         of: Table<JobId, ShardId>,
     ) -> Self {
         let mut spent: Table<ShardId, u64> = Table::filled(count as usize, 0);
+        let mut members = Table::filled(count as usize, 0);
         let mut readers = Table::filled(work.paths.len(), Vec::new());
         for (id, job) in work.jobs.iter() {
+            members[of[id]] += 1;
             spent[of[id]] = spent[of[id]].saturating_add(cost[id].0);
             job.inputs.iter().for_each(|&path| add(&mut readers[path], of[id]));
         }
-        let total: u128 = spent.rows().iter().map(|&cost| u128::from(cost)).sum();
-        let part = u64::try_from(total * 105 / 100 / u128::from(count)).unwrap_or(u64::MAX);
-        let most = spent.rows().iter().copied().max().unwrap_or(0).max(part);
-        Self { work, order, cost, of, spent, most, readers }
+        let part = fair_part(cost, count);
+        let mut has_large = Table::filled(count as usize, false);
+        cost.iter().filter(|(_, own)| own.0 > part).for_each(|(job, _)| has_large[of[job]] = true);
+        let others = spent.iter().filter(|&(shard, _)| !has_large[shard]);
+        let most = others.map(|(_, &spent)| spent).max().unwrap_or(0).max(part.saturating_add(part / 20));
+        let most = spent.iter().map(|(shard, &spent)| if has_large[shard] { spent } else { most }).collect();
+        let least = spent.iter().map(|(_, &spent)| spent.min(part / 2)).collect();
+        Self { work, order, cost, of, spent, members, most, least, readers }
     }
 
     /// One round of moves; whether it made anything better.
@@ -100,11 +111,14 @@ impl<'a> Cut<'a> {
     /// The best move of a job that the order of shards and their costs allow, and the bytes it saves.
     fn best(&self, job: JobId) -> Option<(i128, ShardId)> {
         let from = self.of[job];
+        let own = self.cost[job].0;
+        if self.members[from] == 1 || self.spent[from].saturating_sub(own) < self.least[from] {
+            return None;
+        }
         let least = self.work.jobs[job].needs.iter().map(|&need| self.of[need]).max();
         let last = ShardId::from_index(self.spent.len() - 1);
         let most = self.order.users(job).iter().map(|&user| self.of[user]).min().unwrap_or(last);
-        let own = self.cost[job].0;
-        let fits = |to: &ShardId| *to != from && self.spent[*to].saturating_add(own) <= self.most;
+        let fits = |to: &ShardId| *to != from && self.spent[*to].saturating_add(own) <= self.most[*to];
         // The neighbours in the order of shards, and those where its needs and users are.
         let near = [from.0.checked_sub(1), Some(from.0 + 1)].into_iter().flatten().map(ShardId);
         let near = near.chain(least).chain([most]);
@@ -142,6 +156,8 @@ impl<'a> Cut<'a> {
 
     fn shift(&mut self, job: JobId, to: ShardId) {
         let from = std::mem::replace(&mut self.of[job], to);
+        self.members[from] -= 1;
+        self.members[to] += 1;
         self.spent[from] = self.spent[from].saturating_sub(self.cost[job].0);
         self.spent[to] = self.spent[to].saturating_add(self.cost[job].0);
         for &path in &self.work.jobs[job].inputs {
@@ -151,6 +167,22 @@ impl<'a> Cut<'a> {
             add(row, to);
         }
     }
+}
+
+/// An equal part of what is left if each job that costs more has a shard of its own.
+fn fair_part(cost: &Table<JobId, Span>, count: u32) -> u64 {
+    let mut costs: Vec<u64> = cost.rows().iter().map(|cost| cost.0).collect();
+    costs.sort_unstable();
+    let mut left: u128 = costs.iter().map(|&cost| u128::from(cost)).sum();
+    let mut count = u128::from(count);
+    while let Some(largest) = costs.pop()
+        && count > 1
+        && u128::from(largest) * count > left
+    {
+        left -= u128::from(largest);
+        count -= 1;
+    }
+    u64::try_from(left / count).unwrap_or(u64::MAX)
 }
 
 fn add(row: &mut Vec<(ShardId, u32)>, shard: ShardId) {

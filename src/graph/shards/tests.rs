@@ -40,6 +40,60 @@ fn a_chain_is_cut_where_little_crosses() {
 }
 
 #[test]
+fn no_shard_is_empty_while_there_are_jobs_enough() {
+    let costs = |needs: &[Vec<usize>], cost: &[u64], count: u32, slots: u32| -> Vec<u64> {
+        let cost = cost.iter().map(|&cost| Span(cost)).collect();
+        let sharding = Sharding::new(&sized(work(needs)), &cost, count, slots);
+        sharding.shards.rows().iter().map(|shard| shard.cost.0).collect()
+    };
+    // A chain: moves that save bytes must not take the last job away.
+    let chain: Vec<Vec<usize>> = (0..10).map(|job: usize| job.checked_sub(1).into_iter().collect()).collect();
+    assert!(costs(&chain, &[10; 10], 8, 1).iter().all(|cost| [10, 20].contains(cost)));
+    // One job that is most of the work, and would be six of eight equal parts.
+    let mut star = vec![vec![]; 10];
+    star.push((0..10).collect());
+    let mut cost = [10; 11];
+    cost[3] = 1000;
+    let parts = costs(&star, &cost, 8, 1);
+    assert!(
+        parts.contains(&1000) && parts.iter().all(|&part| part == 1000 || (10..=20).contains(&part)),
+        "{parts:?}"
+    );
+    // A machine with so many slots that one is enough.
+    let mut fork = vec![vec![]];
+    fork.extend(vec![vec![0]; 6]);
+    fork.push((1..7).collect());
+    for count in 2..=8 {
+        let parts = costs(&fork, &[10; 8], count, 8);
+        assert!(parts.iter().all(|&part| (10..=40).contains(&part)), "{count}: {parts:?}");
+    }
+}
+
+#[test]
+fn two_parts_need_nothing_of_each_other_where_that_is_possible() {
+    // Chains of six and of four: five and five would follow each other.
+    let needs: Vec<Vec<usize>> = (0..10usize)
+        .map(|job| if job == 6 { vec![] } else { job.checked_sub(1).into_iter().collect() })
+        .collect();
+    let sharding = Sharding::new(&sized(work(&needs)), &Table::filled(10, Span(10)), 2, 1);
+    assert_eq!((sharding.makespan(), sharding.at_once()), (Span(60), 2));
+}
+
+#[test]
+fn a_machine_takes_the_longest_way_first_and_leaves_no_slot_free_while_something_is_ready() {
+    // Three jobs of ten, and two of fifteen one after the other, on two slots.
+    let needs = [vec![], vec![], vec![], vec![], vec![3]];
+    let cost = [10, 10, 10, 15, 15].map(Span).into_iter().collect();
+    let sharding = Sharding::new(&sized(work(&needs)), &cost, 1, 2);
+    assert_eq!(names(&sharding), [[3, 4, 0, 1, 2]]);
+    // 3, 4 on one slot, the others on the other.
+    assert_eq!(sharding.makespan(), Span(30));
+    let uneven = [10, 10, 10, 0, 0].map(Span).into_iter().collect();
+    // More than half of the work, since jobs are not divided.
+    assert_eq!(Sharding::new(&sized(work(&needs)), &uneven, 1, 2).makespan(), Span(20));
+}
+
+#[test]
 fn more_shards_than_jobs_leaves_some_empty() {
     let one = work(&[vec![]]);
     for cost in [Span::ZERO, Span(5)] {
@@ -99,10 +153,13 @@ proptest! {
         let work = sized(work);
         let equals = Sharding::equal(&work, &Order::new(&work), &cost, slots, count);
         let best = Sharding::new(&work, &cost, count, slots);
+        prop_assert_eq!(&Sharding::several(&work, &cost, &[count + 2, count], slots)[1], &best);
         prop_assert!(best.makespan() <= equals.makespan());
         prop_assert!(best == equals || best.makespan() <= equals.makespan().scale(1.0 - GAIN));
         let sharding = if equal { equals } else { best };
         prop_assert_eq!(sharding.shards.len(), count as usize);
+        let filled = sharding.shards.rows().iter().take_while(|shard| !shard.jobs.is_empty()).count();
+        prop_assert!(filled >= work.jobs.len().min(count as usize));
         let mut seen = BTreeSet::new();
         let total: u64 = cost.rows().iter().map(|cost| cost.0).sum();
         let part = total / u64::from(count) + 1;
