@@ -74,7 +74,7 @@ impl Sharding {
         Self::several(work, cost, &[shards], slots).swap_remove(0)
     }
 
-    /// The same for each of several numbers of parts, which takes hardly longer.
+    /// The same for each of several numbers of parts, which takes less long than one by one.
     pub fn several(work: &Workload, cost: &Table<JobId, Span>, counts: &[u32], slots: u32) -> Vec<Sharding> {
         let cost: Table<JobId, Span> =
             work.jobs.ids().map(|job| cost.get(job).copied().unwrap_or_default()).collect();
