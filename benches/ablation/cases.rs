@@ -57,11 +57,11 @@ impl Cases<'_> {
     /// All policies at all sigmas in one world.
     fn world(&self, source: usize, fleet: usize, seed: u64) -> Vec<Result<Row, String>> {
         let mut input = self.sources[source].seeded(seed);
-        let hosts = &self.fleets[fleet].hosts;
+        let Cluster { hosts, told, .. } = &self.fleets[fleet];
         if hosts.rows().iter().all(|host| host.cores == 0) {
             input.parallel.iter_mut().for_each(|(_, part)| *part = 0.0);
         }
-        let setting = Setting::new(&input, hosts);
+        let setting = Setting::new(&input, hosts).told(told);
         let bound = setting.bound();
         let mut rows = Vec::new();
         for (sigma, &wrong) in self.sigmas.iter().enumerate() {

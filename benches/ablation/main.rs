@@ -17,7 +17,7 @@ use common::{clusters, graphs};
 #[command(name = "bench-sched")]
 struct Args {
     /// Seeds: made-up worlds for each graph
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: u64,
     /// Policies to compare, by name; the first is what the others are compared to
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]

@@ -9,6 +9,8 @@ pub struct Cluster {
     pub name: &'static str,
     pub about: &'static str,
     pub hosts: Table<HostId, Host>,
+    /// The same with what the scheduler is told of their speeds.
+    pub told: Table<HostId, Host>,
 }
 
 const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(1) };
@@ -17,27 +19,29 @@ const WAN: LinkSpeed = LinkSpeed { bandwidth: 5_000_000, latency: Span::from_mil
 /// Slots and speeds of the fleet that earlier measurements were made on.
 const HET4: [(u32, f64); 4] = [(4, 1.0), (8, 1.0), (4, 2.0), (8, 0.5)];
 
+/// The same hosts by a configuration that nobody has looked at for years.
+const TOLD: [(u32, f64); 4] = [(4, 1.0), (8, 3.0), (4, 1.0), (8, 0.5)];
+
 pub fn all() -> Vec<Cluster> {
+    let right = |name, about, hosts: Table<HostId, Host>| Cluster { name, about, told: hosts.clone(), hosts };
     vec![
+        right("het4", "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 100 MB/s, 1 ms", fleet(&HET4, LAN, 0)),
+        right("wan", "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 5 MB/s, 50 ms", fleet(&HET4, WAN, 0)),
+        right(
+            "homog",
+            "2 hosts of 8 slots and speed 1, 100 MB/s, 1 ms",
+            fleet(&[(8, 1.0), (8, 1.0)], LAN, 0),
+        ),
+        right(
+            "cores",
+            "this machine alone: 16 slots on 16 cores, and builds that use more than one",
+            fleet(&[(16, 1.0)], LAN, 16),
+        ),
         Cluster {
-            name: "het4",
-            about: "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 100 MB/s, 1 ms",
+            name: "wrong",
+            about: "as het4, but configured as speeds 1/3/1/0.5",
             hosts: fleet(&HET4, LAN, 0),
-        },
-        Cluster {
-            name: "wan",
-            about: "4 hosts, slots 4/8/4/8, speeds 1/1/2/0.5, 5 MB/s, 50 ms",
-            hosts: fleet(&HET4, WAN, 0),
-        },
-        Cluster {
-            name: "homog",
-            about: "2 hosts of 8 slots and speed 1, 100 MB/s, 1 ms",
-            hosts: fleet(&[(8, 1.0), (8, 1.0)], LAN, 0),
-        },
-        Cluster {
-            name: "cores",
-            about: "this machine alone: 16 slots on 16 cores, and builds that use more than one",
-            hosts: fleet(&[(16, 1.0)], LAN, 16),
+            told: fleet(&TOLD, LAN, 0),
         },
     ]
 }

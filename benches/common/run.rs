@@ -20,12 +20,20 @@ pub struct Ready<'a> {
 pub struct Setting<'a> {
     pub input: &'a Input,
     pub hosts: &'a Table<HostId, Host>,
+    /// What the scheduler is told of them.
+    pub told: &'a Table<HostId, Host>,
     pub truth: Table<JobId, Option<Span>>,
 }
 
 impl<'a> Setting<'a> {
     pub fn new(input: &'a Input, hosts: &'a Table<HostId, Host>) -> Self {
-        Self { input, hosts, truth: input.truth.rows().iter().map(|&span| Some(span)).collect() }
+        Self { input, hosts, told: hosts, truth: input.truth.rows().iter().map(|&span| Some(span)).collect() }
+    }
+
+    /// The same hosts, of which the scheduler is told something else.
+    #[must_use]
+    pub fn told(self, told: &'a Table<HostId, Host>) -> Self {
+        Self { told, ..self }
     }
 
     /// Estimates are off by `sigma`, in the same way for the same seed.
@@ -50,12 +58,12 @@ impl<'a> Setting<'a> {
     /// The policy that a run would have in place of this one, the default.
     pub fn rehearsed(&self, policy: &Policy, estimates: &Table<JobId, Cost>) -> Policy {
         let eligible = self.eligible();
-        let rehearsal = Rehearsal::new(&self.input.told, self.hosts, estimates, &eligible, None);
+        let rehearsal = Rehearsal::new(&self.input.told, self.told, estimates, &eligible, None);
         rehearsal.with_parallel(self.input.parallel.clone()).choose(policy).policy
     }
 
     pub fn ready(&'a self, policy: &Policy, estimates: Table<JobId, Cost>) -> Ready<'a> {
-        let (told, hosts) = (self.input.told.clone(), self.hosts.clone());
+        let (told, hosts) = (self.input.told.clone(), self.told.clone());
         let scheduler =
             Scheduler::new(told, hosts, estimates, self.eligible(), policy.clone()).without_reasons();
         let world = SimWorld::new(&self.input.real, self.hosts, &self.truth, Vec::new())
