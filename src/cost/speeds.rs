@@ -3,7 +3,8 @@
 //! Each build gives the logarithm of how much longer it took than was estimated for a host of the
 //! configured speed. A host's mean of these, against the mean over all hosts, is how far its configured
 //! speed is off: that all builds take longer than estimated says nothing about any one host. The mean
-//! is shrunk towards the configured speed by how much single builds scatter.
+//! is shrunk towards the configured speed by how much single builds scatter: a small difference nearly to nothing, a
+//! large one by little, as most hosts are as configured and the others may be anything.
 //!
 //! This is for one run and exact in any order, as a scheduler needs it. What holds between runs is in
 //! `levels`.
@@ -12,10 +13,15 @@ use super::ratio::{log_ratio, tells};
 use crate::base::{Span, Table};
 use crate::fleet::HostId;
 
-/// What history knows of a host, or else its configuration, is off by a factor of e^0.45, about 1.6, in one
-/// run: less than between runs, as history has taken its part out. Chosen among 0.45 and 0.7 by
-/// `scripts/bench-sched` on all its graphs.
-const SPREAD_WITHIN: f64 = 0.45;
+/// Of two hosts one is as history or its configuration has it, off by a factor of about e^0.2; the other one may be
+/// off by e^0.7, about 2. A normal between the two would believe too much of what is noise, and too little of what
+/// is not. Chosen by `scripts/bench-sched` on all its graphs, with hosts as configured and with `wrong` ones.
+const RIGHT: f64 = 0.2;
+const WRONG: f64 = 0.7;
+/// The part of all hosts that are as configured.
+const PART_RIGHT: f64 = 0.5;
+/// What all hosts have in common follows from which of them are wrong, and the other way around: so often in turns.
+const TURNS: usize = 2;
 /// Log ratios are summed as integers of this fraction of a unit: exact in any order.
 const UNIT: f64 = 65_536.0;
 /// One measurement says at most a factor of e³ either way: within a run there are few.
@@ -68,18 +74,20 @@ impl Speeds {
             return Table::filled(self.hosts.len(), 1.0);
         }
         let noise = self.noise();
-        let weight = |seen: &Seen| {
-            let count = seen.count as f64;
-            count / (count + noise / (SPREAD_WITHIN * SPREAD_WITHIN))
-        };
-        let (sum, weights) = measured().fold((0.0, 0.0), |(sum, weights), seen| {
-            (sum + weight(seen) * seen.mean(), weights + weight(seen))
-        });
-        let common = sum / weights;
+        let variance = |seen: &Seen| noise / seen.count as f64;
+        let mut common = mean(measured().map(|seen| (seen.mean(), 1.0 / (variance(seen) + WRONG * WRONG))));
+        for _ in 0..TURNS {
+            let weighed = |seen: &Seen| {
+                let seen_as = SeenAs::new(common - seen.mean(), variance(seen));
+                (seen.mean(), seen_as.precision())
+            };
+            common = mean(measured().map(weighed));
+        }
         let factor = |seen: &Seen| match seen.count {
             0 => 1.0,
             _ => {
-                let offset = (weight(seen) * (common - seen.mean())).clamp(-MAX_OFFSET, MAX_OFFSET);
+                let offset = SeenAs::new(common - seen.mean(), variance(seen)).offset();
+                let offset = offset.clamp(-MAX_OFFSET, MAX_OFFSET);
                 // Multiples of 1/1024, so that last digits of a logarithm never decide.
                 ((offset.exp() * 1024.0).round() / 1024.0).max(1.0 / 1024.0)
             }
@@ -96,6 +104,47 @@ impl Speeds {
         }
         squares / count
     }
+}
+
+/// A host of which an offset was measured, by a mixture of two normals.
+struct SeenAs {
+    measured: f64,
+    /// The variance of what is measured of a host that is right, and of one that is wrong.
+    right: f64,
+    wrong: f64,
+    /// How likely it is wrong.
+    is_wrong: f64,
+}
+
+impl SeenAs {
+    fn new(measured: f64, variance: f64) -> Self {
+        let (right, wrong) = (variance + RIGHT * RIGHT, variance + WRONG * WRONG);
+        let likelier =
+            (right / wrong).sqrt() * (measured * measured * 0.5 * (1.0 / right - 1.0 / wrong)).exp();
+        let odds = likelier * (1.0 - PART_RIGHT) / PART_RIGHT;
+        // Beyond all numbers it is certain.
+        let is_wrong = if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 };
+        Self { measured, right, wrong, is_wrong }
+    }
+
+    /// The mean of what its offset may really be.
+    fn offset(&self) -> f64 {
+        let part =
+            (1.0 - self.is_wrong) * RIGHT * RIGHT / self.right + self.is_wrong * WRONG * WRONG / self.wrong;
+        self.measured * part
+    }
+
+    /// How much it says about what all hosts have in common.
+    fn precision(&self) -> f64 {
+        (1.0 - self.is_wrong) / self.right + self.is_wrong / self.wrong
+    }
+}
+
+/// The mean of values with weights.
+fn mean(values: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (sum, weights) =
+        values.fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + weight * value, all + weight));
+    sum / weights
 }
 
 impl Seen {

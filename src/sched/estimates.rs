@@ -13,7 +13,7 @@ const TELLING: f64 = 1.1;
 /// So often in a run all ranks are worked out anew, at most.
 const RANKINGS: usize = 100;
 /// One in so many hosts is measured anew before their speeds are compared again.
-const FEW: usize = 4;
+const FEW: usize = 2;
 /// How much of what moving a job's outputs would take is in its rank: most users run where it was built.
 const TRANSFER_PART: f64 = 0.5;
 /// A rank is never nothing, so that longer chains come first.
