@@ -193,6 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_small_difference_less_is_believed_than_of_a_large_one() {
+        let believed = |slower: f64| {
+            let mut speeds = Speeds::new(2);
+            for _ in 0..3 {
+                speeds.observe(HostId(0), seconds(10.0), seconds(10.0));
+                speeds.observe(HostId(1), seconds(10.0), seconds(10.0 * slower));
+            }
+            let found = speeds.factors();
+            (found[HostId(0)] / found[HostId(1)]).ln() / slower.ln()
+        };
+        let (little, much) = (believed(1.2), believed(6.0));
+        assert!(little < 0.55 && much > 0.7, "{little} {much}");
+    }
+
+    #[test]
     fn one_build_says_little() {
         let mut speeds = Speeds::new(2);
         speeds.observe(HostId(0), seconds(10.0), seconds(10.0));
