@@ -5,6 +5,8 @@
 //! alike until a link is full; its flows stay as they are, the others go on. When a flow begins or ends,
 //! only those are computed anew that share links with it, directly or through others.
 
+use slab::Slab;
+
 use super::progress::{Forecast, Progress, Stamp};
 use crate::base::Time;
 
@@ -61,8 +63,7 @@ struct Flow {
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     links: Vec<LinkState>,
-    flows: Vec<Option<Flow>>,
-    vacant: Vec<u32>,
+    flows: Slab<Flow>,
     stamp: Stamp,
     /// Numbers the computations.
     round: u64,
@@ -84,8 +85,7 @@ impl Network {
             |capacity| LinkState { capacity, flows: Vec::new(), seen: 0, left: 0.0, unfixed: 0, offer: None };
         Self {
             links: capacities.into_iter().map(link).collect(),
-            flows: Vec::new(),
-            vacant: Vec::new(),
+            flows: Slab::new(),
             stamp: Stamp::FIRST,
             round: 0,
             concerned: Concerned::default(),
@@ -97,15 +97,12 @@ impl Network {
     pub fn begin(&mut self, at: Time, links: &[Link], bytes: u64, out: &mut Vec<Forecast>) -> u32 {
         let is_limited = |link: &Link| self.links[*link as usize].capacity.is_finite();
         let route: Route = links.iter().copied().filter(is_limited).collect();
-        let index = self.vacant.pop().unwrap_or_else(|| {
-            self.flows.push(None);
-            u32::try_from(self.flows.len() - 1).expect("there are fewer than 2^32 flows")
-        });
+        let (bytes, stamp) = (Progress::new(at, bytes as f64), self.stamp.next());
+        let index = self.flows.insert(Flow { route, bytes, stamp, seen: 0, fixed: None });
+        let index = u32::try_from(index).expect("there are fewer than 2^32 flows");
         for &link in route.links() {
             self.links[link as usize].flows.push(index);
         }
-        let (bytes, stamp) = (Progress::new(at, bytes as f64), self.stamp.next());
-        self.flows[index as usize] = Some(Flow { route, bytes, stamp, seen: 0, fixed: None });
         if route.links().iter().all(|&link| self.links[link as usize].flows.len() == 1) {
             // Nobody to share with.
             let capacities = route.links().iter().map(|&link| self.links[link as usize].capacity);
@@ -119,8 +116,7 @@ impl Network {
 
     /// Ends a flow; `out` gets the new ends of the flows whose rate changes.
     pub fn end(&mut self, at: Time, index: u32, out: &mut Vec<Forecast>) {
-        let Some(flow) = self.flows[index as usize].take() else { return };
-        self.vacant.push(index);
+        let Some(flow) = self.flows.try_remove(index as usize) else { return };
         let mut is_shared = false;
         for &link in flow.route.links() {
             let flows = &mut self.links[link as usize].flows;
@@ -140,13 +136,13 @@ impl Network {
 
     /// Whether a forecast of the end of a flow still stands.
     pub fn stands(&self, index: u32, stamp: Stamp) -> bool {
-        self.flows[index as usize].as_ref().is_some_and(|flow| flow.stamp == stamp)
+        self.flows.get(index as usize).is_some_and(|flow| flow.stamp == stamp)
     }
 
     /// Bytes per microsecond.
     #[cfg(test)]
     fn rate(&self, index: u32) -> Option<f64> {
-        self.flows[index as usize].as_ref().map(|flow| flow.bytes.rate())
+        self.flows.get(index as usize).map(|flow| flow.bytes.rate())
     }
 
     /// Computes the rates of all flows that share links with `links`, directly or through others.
@@ -157,7 +153,7 @@ impl Network {
             self.fill(link, share);
         }
         for flow in concerned.flows.drain(..) {
-            let rate = self.flows[flow as usize].as_mut().and_then(|flow| flow.fixed.take());
+            let rate = self.flows.get_mut(flow as usize).and_then(|flow| flow.fixed.take());
             self.set_rate(at, flow, rate.unwrap_or(0.0), out);
         }
         self.concerned = concerned;
@@ -174,7 +170,7 @@ impl Network {
             next += 1;
             for i in 0..self.links[link as usize].flows.len() {
                 let index = self.links[link as usize].flows[i];
-                let Some(flow) = &mut self.flows[index as usize] else { continue };
+                let Some(flow) = self.flows.get_mut(index as usize) else { continue };
                 if std::mem::replace(&mut flow.seen, self.round) != self.round {
                     found.flows.push(index);
                     let route = flow.route;
@@ -223,7 +219,7 @@ impl Network {
     fn fill(&mut self, link: Link, share: f64) {
         for i in 0..self.links[link as usize].flows.len() {
             let index = self.links[link as usize].flows[i];
-            let Some(flow) = &mut self.flows[index as usize] else { continue };
+            let Some(flow) = self.flows.get_mut(index as usize) else { continue };
             if flow.fixed.is_none() {
                 flow.fixed = Some(share);
                 for &other in flow.route.links() {
@@ -237,7 +233,7 @@ impl Network {
     }
 
     fn set_rate(&mut self, at: Time, index: u32, rate: f64, out: &mut Vec<Forecast>) {
-        let Some(flow) = &mut self.flows[index as usize] else { return };
+        let Some(flow) = self.flows.get_mut(index as usize) else { return };
         if flow.bytes.set_rate(at, rate) {
             flow.stamp = self.stamp.next();
             out.extend(flow.bytes.end().map(|end| Forecast { index, stamp: flow.stamp, end }));

@@ -3,6 +3,8 @@
 //! A build takes as long as [`crate::cost::amdahl`] says for the cores that it was given. While more cores are given out on a host than it has, all its
 //! builds slow down in proportion, as under a fair operating system.
 
+use slab::Slab;
+
 use super::progress::{Forecast, Progress, Stamp};
 use crate::base::{Table, Time};
 use crate::fleet::HostId;
@@ -43,8 +45,7 @@ struct HostState {
 #[derive(Clone, Debug)]
 pub(super) struct Processors {
     hosts: Table<HostId, HostState>,
-    runs: Vec<Option<RunState>>,
-    vacant: Vec<u32>,
+    runs: Slab<RunState>,
     stamp: Stamp,
 }
 
@@ -52,24 +53,16 @@ impl Processors {
     /// Hosts with so many cores; 0 where unknown.
     pub fn new(cores: impl IntoIterator<Item = u32>) -> Self {
         let host = |cores| HostState { cores, pace: 1.0, given: 0, runs: Vec::new() };
-        Self {
-            hosts: cores.into_iter().map(host).collect(),
-            runs: Vec::new(),
-            vacant: Vec::new(),
-            stamp: Stamp::FIRST,
-        }
+        Self { hosts: cores.into_iter().map(host).collect(), runs: Slab::new(), stamp: Stamp::FIRST }
     }
 
     /// Begins a build that takes `micros` with as many cores to itself as it keeps busy. `out` gets the
     /// new ends of all builds whose rate changes.
     pub fn begin(&mut self, at: Time, run: Run, cores: u32, micros: f64, out: &mut Vec<Forecast>) {
         let host = run.host;
-        let index = self.vacant.pop().unwrap_or_else(|| {
-            self.runs.push(None);
-            u32::try_from(self.runs.len() - 1).expect("there are fewer than 2^32 builds at a time")
-        });
         let (work, stamp) = (Progress::new(at, micros), self.stamp.next());
-        self.runs[index as usize] = Some(RunState { run, cores, work, whole: micros, stamp });
+        let index = self.runs.insert(RunState { run, cores, work, whole: micros, stamp });
+        let index = u32::try_from(index).expect("there are fewer than 2^32 builds at a time");
         let before = self.hosts[host].rate();
         self.hosts[host].given += u64::from(cores);
         self.hosts[host].runs.push(index);
@@ -80,8 +73,7 @@ impl Processors {
 
     /// Ends a build and returns it; `out` gets the new ends of all builds whose rate changes.
     pub fn end(&mut self, at: Time, index: u32, out: &mut Vec<Forecast>) -> Option<Run> {
-        let state = self.runs[index as usize].take()?;
-        self.vacant.push(index);
+        let state = self.runs.try_remove(index as usize)?;
         let host = state.run.host;
         let before = self.hosts[host].rate();
         self.hosts[host].given -= u64::from(state.cores);
@@ -99,7 +91,7 @@ impl Processors {
 
     /// Whether a forecast of the end of a build still stands.
     pub fn stands(&self, index: u32, stamp: Stamp) -> bool {
-        self.runs[index as usize].as_ref().is_some_and(|state| state.stamp == stamp)
+        self.runs.get(index as usize).is_some_and(|state| state.stamp == stamp)
     }
 
     /// The builds on a host.
@@ -110,13 +102,13 @@ impl Processors {
     /// The build of a job's attempt on a host, if it is under way.
     pub fn find(&self, host: HostId, job: JobId, attempt: Attempt) -> Option<u32> {
         let is_it = |run: &Run| run.job == job && run.attempt == attempt;
-        let is = |index: &&u32| self.runs[**index as usize].as_ref().is_some_and(|state| is_it(&state.run));
+        let is = |index: &&u32| self.runs.get(**index as usize).is_some_and(|state| is_it(&state.run));
         self.hosts[host].runs.iter().find(is).copied()
     }
 
     /// Which part of its work a build has done, if it is under way.
     pub fn part_done(&self, at: Time, host: HostId, job: JobId, attempt: Attempt) -> Option<f64> {
-        let state = self.runs[self.find(host, job, attempt)? as usize].as_ref()?;
+        let state = self.runs.get(self.find(host, job, attempt)? as usize)?;
         (state.whole > 0.0).then(|| 1.0 - state.work.left(at) / state.whole)
     }
 
@@ -131,7 +123,7 @@ impl Processors {
     }
 
     fn set_rate(&mut self, at: Time, index: u32, rate: f64, out: &mut Vec<Forecast>) {
-        let Some(state) = &mut self.runs[index as usize] else { return };
+        let Some(state) = self.runs.get_mut(index as usize) else { return };
         if state.work.set_rate(at, rate) {
             state.stamp = self.stamp.next();
             out.extend(state.work.end().map(|end| Forecast { index, stamp: state.stamp, end }));

@@ -1,5 +1,7 @@
 //! Transfers under way.
 
+use slab::Slab;
+
 use crate::base::Time;
 use crate::fleet::HostId;
 use crate::graph::PathId;
@@ -22,43 +24,33 @@ pub(super) struct Transfer {
 /// All of them, each at a place that is given to another one when it is over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfers {
-    places: Vec<Option<Transfer>>,
-    vacant: Vec<u32>,
+    places: Slab<Transfer>,
 }
 
 impl Transfers {
     /// Takes one in; returns its place.
     pub fn begin(&mut self, transfer: Transfer) -> u32 {
-        let place = self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            u32::try_from(self.places.len() - 1).expect("there are fewer than 2^32 transfers at a time")
-        });
-        self.places[place as usize] = Some(transfer);
-        place
+        u32::try_from(self.places.insert(transfer)).expect("there are fewer than 2^32 transfers at a time")
     }
 
     /// What is at a place, if it is this transfer still.
     pub fn get_mut(&mut self, place: u32, id: TransferId) -> Option<&mut Transfer> {
-        self.places[place as usize].as_mut().filter(|transfer| transfer.id == id)
+        self.places.get_mut(place as usize).filter(|transfer| transfer.id == id)
     }
 
     /// Ends what is at a place.
     pub fn end(&mut self, place: u32) -> Option<Transfer> {
-        let transfer = self.places[place as usize].take()?;
-        self.vacant.push(place);
-        Some(transfer)
+        self.places.try_remove(place as usize)
     }
 
     /// Those from or to a host, in the order of their numbers.
     pub fn of(&self, host: HostId) -> Vec<u32> {
-        let places = (0..).zip(&self.places);
-        let mut found: Vec<(TransferId, u32)> = places
-            .filter_map(|(place, transfer)| transfer.as_ref().map(|transfer| (place, transfer)))
-            .filter(|(_, transfer)| transfer.to == host || transfer.source == Some(host))
-            .map(|(place, transfer)| (transfer.id, place))
-            .collect();
+        let on_it = |transfer: &Transfer| transfer.to == host || transfer.source == Some(host);
+        let found = self.places.iter().filter(|(_, transfer)| on_it(transfer));
+        let mut found: Vec<(TransferId, usize)> =
+            found.map(|(place, transfer)| (transfer.id, place)).collect();
         found.sort_unstable();
-        found.into_iter().map(|(_, place)| place).collect()
+        found.into_iter().map(|(_, place)| place as u32).collect()
     }
 }
 

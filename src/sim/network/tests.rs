@@ -45,7 +45,7 @@ fn the_middle_of_a_path_can_be_the_bottleneck() {
     assert_eq!(rates(&network, &flows), [2.5, 2.5]);
     network.set_capacity(Time(10), 4, 50.0, &mut out);
     assert_eq!(rates(&network, &flows), [10.0, 10.0]);
-    assert_eq!(network.flows[flows[0] as usize].as_ref().unwrap().bytes.end(), Some(Time(18)));
+    assert_eq!(network.flows[flows[0] as usize].bytes.end(), Some(Time(18)));
 }
 
 #[test]
