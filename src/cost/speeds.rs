@@ -3,8 +3,8 @@
 //! Each build gives the logarithm of how much longer it took than was estimated for a host of the
 //! configured speed. A host's mean of these, against the mean over all hosts, is how far its configured
 //! speed is off: that all builds take longer than estimated says nothing about any one host. The mean
-//! is shrunk towards the configured speed by how much single builds scatter: a small difference nearly to nothing, a
-//! large one by little, as most hosts are as configured and the others may be anything.
+//! is shrunk towards the configured speed by how much single builds scatter: a small difference by more than a large
+//! one, as many hosts are about as configured and the others may be anything.
 //!
 //! This is for one run and exact in any order, as a scheduler needs it. What holds between runs is in
 //! `levels`.

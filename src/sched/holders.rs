@@ -92,7 +92,9 @@ impl Holders {
     /// Makes `all` the hosts that have all of `paths`.
     pub fn of_all(&self, paths: &[PathId], all: &mut [usize]) {
         all.fill(usize::MAX);
-        all.last_mut().into_iter().for_each(|last| *last = self.last);
+        if let Some(last) = all.last_mut() {
+            *last = self.last;
+        }
         for &path in paths {
             let mut left = 0;
             for (block, has) in all.iter_mut().zip(self.row(path)) {

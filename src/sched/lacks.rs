@@ -51,6 +51,17 @@ struct Row {
     most: Option<Span>,
 }
 
+impl Row {
+    /// One of so many inputs came, went or was sent to a host.
+    fn touch(&mut self, transfer: &mut Transfer, reads: u32) {
+        self.is_sure = false;
+        transfer.touched += 1;
+        if transfer.time == Span::ZERO || transfer.touched * STALE >= reads {
+            *transfer = Transfer::of(UNKNOWN);
+        }
+    }
+}
+
 /// Transfer times of ready jobs. Estimates: a path that appears at a better source, or a path at the
 /// destination that an input only refers to, does not count before an input itself comes or goes there; and of many
 /// inputs, some may.
@@ -169,13 +180,6 @@ impl Lacks {
         self.rows[row].is_sure.then(|| &self.complete[row * self.width..][..self.width])
     }
 
-    /// Whether one of some hosts has all of a job's inputs, if that is known.
-    #[inline]
-    pub fn meets(&self, job: JobId, hosts: &[usize]) -> Option<bool> {
-        // Few blocks each: sooner compared one by one than by a call.
-        Some(self.complete(job)?.iter().zip(hosts).any(|(has, host)| has & host != 0))
-    }
-
     /// Keeps the hosts that have all of a job's inputs, as `find` says: nothing is to be transferred there.
     pub fn find_complete(&mut self, job: JobId, find: impl FnOnce(&mut [usize])) {
         let row = self.row_of(job).index();
@@ -188,25 +192,19 @@ impl Lacks {
 
     /// A path came, went or was sent somewhere.
     pub fn touch(&mut self, host: HostId, path: PathId) {
-        let readers = self.readers.of(path);
-        if readers.len() / POPULAR > self.rows.len() {
-            for row in 0..self.rows.len() {
-                if readers.binary_search(&self.rows[row].job).is_ok() {
-                    touch(
-                        &mut self.rows[row],
-                        &mut self.transfers[row * self.hosts..][host.index()],
-                        &self.reads,
-                    );
+        let Self { hosts, rows, transfers, row, reads, readers, .. } = self;
+        let place = |row: usize| row * *hosts + host.index();
+        let readers = readers.of(path);
+        if readers.len() / POPULAR > rows.len() {
+            for (i, known) in rows.iter_mut().enumerate() {
+                if readers.binary_search(&known.job).is_ok() {
+                    known.touch(&mut transfers[place(i)], reads[known.job]);
                 }
             }
         } else {
             for &job in readers {
-                if let Some(row) = self.row[job].map(Id::index) {
-                    touch(
-                        &mut self.rows[row],
-                        &mut self.transfers[row * self.hosts..][host.index()],
-                        &self.reads,
-                    );
+                if let Some(i) = row[job].map(Id::index) {
+                    rows[i].touch(&mut transfers[place(i)], reads[job]);
                 }
             }
         }
@@ -240,15 +238,6 @@ impl Lacks {
         if let Some(moved) = self.rows.get(row.index()) {
             self.row[moved.job] = Some(row);
         }
-    }
-}
-
-/// One of a job's inputs came, went or was sent to a host.
-fn touch(row: &mut Row, transfer: &mut Transfer, reads: &Table<JobId, u32>) {
-    row.is_sure = false;
-    transfer.touched += 1;
-    if transfer.time == Span::ZERO || transfer.touched * STALE >= reads[row.job] {
-        *transfer = Transfer::of(UNKNOWN);
     }
 }
 

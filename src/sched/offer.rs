@@ -48,6 +48,9 @@ impl Bars {
     const NONE: Self = Self { only: None, spared: false };
 }
 
+/// The last time that a host can be done by: [`NEVER`] is where a job may not go.
+const LATEST: Time = Time(NEVER.0 - 1);
+
 /// What a job was last asked about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
@@ -87,29 +90,28 @@ impl Scheduler {
             let least = asked.bounds.iter().enumerate().min_by_key(|&(_, bound)| bound);
             (asked.first, asked.now) = (least.map_or(0, |(row, _)| row), now);
         }
-        let mut best = None;
-        let mut latest = self.ask(at, job, HostId::from_index(asked.first), without, &mut best);
-        for (row, _) in asked.bounds.iter().enumerate() {
-            if asked.bounds[row] <= latest && row != asked.first {
-                latest = self.ask(at, job, HostId::from_index(row), without, &mut best);
+        let (mut best, mut latest) = (None, LATEST);
+        let may_be_best = |row: usize, bound: Time, latest: Time| {
+            bound <= latest && without.is_none_or(|without| without.index() != row)
+        };
+        if let Some(&least) = asked.bounds.get(asked.first)
+            && may_be_best(asked.first, least, latest)
+        {
+            latest = self.ask(at, job, HostId::from_index(asked.first), &mut best);
+        }
+        for (row, &bound) in asked.bounds.iter().enumerate() {
+            if row != asked.first && may_be_best(row, bound, latest) {
+                latest = self.ask(at, job, HostId::from_index(row), &mut best);
             }
         }
         self.asked = asked;
         best
     }
 
-    /// Asks a host for its offer, unless it is left out, and keeps the better one. Returns what no other host has to
-    /// be asked for that cannot be done before.
-    fn ask(
-        &mut self,
-        at: Time,
-        job: JobId,
-        host: HostId,
-        without: Option<HostId>,
-        best: &mut Option<Offer>,
-    ) -> Time {
-        if Some(host) != without
-            && let Some(mut offer) = self.offer(at, job, host)
+    /// Asks a host for its offer, and keeps the better one. Returns what no other host has to be asked for that cannot
+    /// be done before.
+    fn ask(&mut self, at: Time, job: JobId, host: HostId, best: &mut Option<Offer>) -> Time {
+        if let Some(mut offer) = self.offer(at, job, host)
             && let Some(score) = self.score(job, &offer)
         {
             offer.score = score;
@@ -118,7 +120,7 @@ impl Scheduler {
             }
         }
         let early = matches!(self.policy.choice, Choice::Earliest | Choice::EarliestFree);
-        best.filter(|_| early).map_or(Time(NEVER.0 - 1), |best| best.score)
+        best.filter(|_| early).map_or(LATEST, |best| best.score)
     }
 
     pub(super) fn bars(&self, job: JobId) -> Bars {
@@ -142,11 +144,15 @@ impl Scheduler {
         bars.only.is_some_and(|only| only != host) || bars.spared && self.tries[job].avoid.contains(&host)
     }
 
-    /// Looks up which hosts have all of a job's inputs.
+    /// Looks up which hosts have all of a job's inputs, if that is not known.
+    #[inline]
     pub(super) fn find_complete(&mut self, job: JobId) {
-        if self.lacks.complete(job).is_some() {
-            return;
+        if self.lacks.complete(job).is_none() {
+            self.look_up_complete(job);
         }
+    }
+
+    fn look_up_complete(&mut self, job: JobId) {
         let (stores, inputs, eligible) = (&self.stores, self.jobs.inputs(job), &self.eligible[job]);
         let is_any = eligible.len() == self.hosts.spec.len();
         self.lacks.find_complete(job, |complete| {
@@ -160,11 +166,10 @@ impl Scheduler {
     /// Whether a host with a free slot has all that the job reads. Where not, it is not worth asking for
     /// offers if nothing else would be taken.
     pub(super) fn is_free_beside_inputs(&mut self, job: JobId) -> bool {
-        if let Some(meets) = self.lacks.meets(job, self.forecasts.free().as_slice()) {
-            return meets;
-        }
         self.find_complete(job);
-        self.lacks.meets(job, self.forecasts.free().as_slice()).unwrap_or(false)
+        let free = self.forecasts.free().as_slice();
+        // Few blocks each: sooner compared one by one than by a call.
+        self.lacks.complete(job).is_some_and(|has| has.iter().zip(free).any(|(has, free)| has & free != 0))
     }
 
     /// What a job's finish on a host cannot be before: as if it had all cores, and where it is not known how
@@ -295,4 +300,40 @@ impl Scheduler {
 /// What some host lacks of a job's inputs with their closures.
 fn closure<'a>(lacks: &'a mut Lacks, stores: &mut Stores, jobs: &Jobs, job: JobId) -> &'a [PathId] {
     lacks.closure(job, stores.losses(), |list| stores.fill_closure(jobs.inputs(job), list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Table;
+    use crate::cost::Cost;
+    use crate::fleet::{Host, LinkSpeed};
+    use crate::graph::testkit;
+    use crate::run::{Event, SlotId};
+    use crate::sched::Policy;
+
+    #[test]
+    fn where_all_that_may_build_it_are_away_a_job_has_no_offer() {
+        let host = |name: &str| -> Host {
+            let text = serde_json::json!({
+                "name": name, "systems": ["x"], "features": [], "mandatory": [], "slots": 1, "cores": 0,
+                "speed": 1.0, "substitutes": false, "link": LinkSpeed::FREE,
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        let hosts: Table<HostId, Host> = ["local", "away"].map(host).into_iter().collect();
+        let (away, span) = (HostId(1), Span::from_secs(1));
+        let estimates = Table::filled(1, Cost { median: span, p10: span, p90: span });
+        let work = testkit::work(&[vec![]]);
+        let (job, policy) = (JobId(0), Policy::default());
+        let mut scheduler = Scheduler::new(work, hosts, estimates, Table::filled(1, vec![away]), policy);
+        let up = |host| Event::SlotUp { host, slot: SlotId(0) };
+        scheduler.step(Time::ZERO, &up(HostId::HOME), &mut Vec::new());
+        scheduler.refresh(Time::ZERO, false);
+        assert!(scheduler.forecasts.is_free(HostId::HOME));
+        assert!(scheduler.best_offer(Time::ZERO, job).is_none());
+        scheduler.step(Time::ZERO, &up(away), &mut Vec::new());
+        scheduler.refresh(Time::ZERO, false);
+        assert_eq!(scheduler.best_offer(Time::ZERO, job).map(|offer| offer.host), Some(away));
+    }
 }
