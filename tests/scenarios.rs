@@ -90,6 +90,7 @@ impl Stage {
             ["policy:", name] => self.policy = Policy::named(name).unwrap(),
             ["cores:", number] => self.policy.cores = Cores::Fixed(number.parse().unwrap()),
             ["window:", number] => self.policy.window = number.parse().unwrap(),
+            ["plenty:", number] => self.policy.plenty = number.parse().unwrap(),
             _ => {}
         }
     }

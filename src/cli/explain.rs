@@ -12,7 +12,7 @@ use super::runs::find;
 use crate::base::{Span, Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
-use crate::run::{Attempt, Entry, Event, Expectation, Order, Step};
+use crate::run::{Attempt, Entry, Event, Expectation, Order, Step, Why};
 use crate::sched::{Binding, OfferParts, Scheduler, explain};
 
 /// More derivations than this are counted, not explained.
@@ -112,7 +112,13 @@ impl Explained<'_> {
         let name = |host: HostId| self.hosts[host].name.as_str();
         let reason = match &binding.build {
             Some(_) if copies(self.entries).contains(&(job, binding.seat.attempt)) => WHY_A_COPY.to_owned(),
-            Some((_, expect)) => among(&binding.offers, chosen, name).unwrap_or_else(|| why(expect, name)),
+            Some((_, expect)) if expect.why == Why::Soonest => {
+                among(&binding.offers, chosen, name).unwrap_or_else(|| why(expect, name))
+            }
+            Some((_, expect)) => {
+                let among = among(&binding.offers, chosen, name);
+                [Some(why(expect, name)), among].into_iter().flatten().collect::<Vec<_>>().join("; ")
+            }
             None => "but the build never began there".to_owned(),
         };
         let moment = binding.at.since(Time::ZERO);
@@ -198,6 +204,8 @@ pub const WHY_A_COPY: &str = "a copy: all of it sooner than the rest of it where
 pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
     match expect.next_best {
+        _ if expect.why == Why::Drawn => "one of many ready, when a slot was free".to_owned(),
+        _ if expect.why == Why::Followed => "in the slot of what it follows".to_owned(),
         None => "the only host for it".to_owned(),
         Some((host, there)) if there > here => {
             format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))

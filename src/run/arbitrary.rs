@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::log::{Entry, FORMAT, Header, Step};
 use super::{
     Attempt, Event, Expectation, Failure, HostFault, Made, Order, Outcome, Side, SlotId, Source, Times,
-    TransferId,
+    TransferId, Why,
 };
 use crate::base::{Span, Table, Time};
 use crate::cost::Cost;
@@ -163,8 +163,10 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn order() -> impl Strategy<Value = Order> {
     let source = prop_oneof![host().prop_map(Source::Host), Just(Source::Substituter)];
-    let expect = (span(), span(), span(), option::of((host(), span())))
-        .prop_map(|(queue, transfer, work, next_best)| Expectation { queue, transfer, work, next_best });
+    let why = prop_oneof![Just(Why::Soonest), Just(Why::Drawn), Just(Why::Followed)];
+    let expect = (span(), span(), span(), why, option::of((host(), span()))).prop_map(
+        |(queue, transfer, work, why, next_best)| Expectation { queue, transfer, work, why, next_best },
+    );
     prop_oneof![
         (transfer(), source, host(), paths(), option::of(job())).prop_map(
             |(transfer, from, to, paths, for_job)| Order::Stage { transfer, from, to, paths, for_job }

@@ -17,4 +17,4 @@ pub use log::{Entry, FORMAT, Header, LogError, LogWriter, Step, Torn, read_heade
 pub use losses::{LossMeter, Losses};
 pub use measured::MeasuredBound;
 pub use note::Note;
-pub use order::{Expectation, Order, SlotId, Source, TransferId};
+pub use order::{Expectation, Order, SlotId, Source, TransferId, Why};

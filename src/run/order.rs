@@ -44,6 +44,25 @@ pub enum Source {
     Substituter,
 }
 
+/// How a job's host was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// It was asked where it would be done first, or what else the policy goes by.
+    #[default]
+    Soonest,
+    /// It was one of many for a free slot, and no other host was asked.
+    Drawn,
+    /// It follows another one of its cluster in the same slot.
+    Followed,
+}
+
+impl Why {
+    fn is_soonest(&self) -> bool {
+        *self == Self::Soonest
+    }
+}
+
 /// Why a job went where it went: its parts at the chosen host, and the next best host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -53,6 +72,9 @@ pub struct Expectation {
     pub transfer: Span,
     /// The build itself.
     pub work: Span,
+    /// How that host was chosen.
+    #[serde(default, skip_serializing_if = "Why::is_soonest")]
+    pub why: Why,
     /// The best of the other hosts, and when it would have been finished there, from the decision on. `None` if there
     /// is no other one, or if nobody asks.
     pub next_best: Option<(HostId, Span)>,

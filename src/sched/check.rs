@@ -146,7 +146,17 @@ impl Scheduler {
         if let Some((_, job)) = self.jobs.seated_on(host).find(|&(_, job)| is_late(job)) {
             return Err(format!("the end that is kept of {job} is out of date"));
         }
-        if self.forecasts.is_stale(host) || self.jobs.has_moved(host) {
+        if self.jobs.has_moved(host) {
+            return Ok(());
+        }
+        if !self.forecasts.is_miscounted(host) {
+            let open = self.hosts.open_slots(host).unwrap_or_default();
+            let free = open.iter().filter(|&&slot| !self.jobs.is_taken(host, slot)).count();
+            if self.forecasts.free_slots()[host] != free || self.forecasts.is_free(host) != (free > 0) {
+                return Err(format!("the free slots of {host} are miscounted"));
+            }
+        }
+        if self.forecasts.is_stale(host) {
             return Ok(());
         }
         let outlook = self.forecasts.settled(host);

@@ -238,6 +238,21 @@ impl Scheduler {
         }
     }
 
+    /// Counts the free slots of hosts where something happened, and nothing else.
+    pub(super) fn count_free(&mut self) {
+        for host in self.jobs.take_moved() {
+            self.forecasts.touch(host);
+        }
+        for host in self.hosts.spec.ids() {
+            if self.forecasts.is_miscounted(host) {
+                let cores = self.cores_left(host);
+                let slots = self.hosts.open_slots(host).unwrap_or_default().iter().rev().copied();
+                let jobs = &self.jobs;
+                self.forecasts.set_free(host, slots.filter(|&slot| !jobs.is_taken(host, slot)), cores);
+            }
+        }
+    }
+
     /// Works out anew what follows for a host from the jobs that have slots there.
     fn settle(&mut self, at: Time, host: HostId) {
         let mut outlook = self.forecasts.emptied(host);

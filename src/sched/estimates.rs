@@ -12,8 +12,10 @@ use super::state::Seat;
 const TELLING: f64 = 1.1;
 /// So often in a run all ranks are worked out anew, at most.
 const RANKINGS: usize = 100;
-/// One in so many hosts is measured anew before their speeds are compared again.
+/// One in so many hosts is measured anew before their speeds are compared again,
 const FEW: usize = 2;
+/// and one in so many builds that told of speeds did so since that was done: fewer hardly change what is known.
+const LITTLE: usize = 64;
 /// How much of what moving a job's outputs would take is in its rank: most users run where it was built.
 const TRANSFER_PART: f64 = 0.5;
 /// A rank is never nothing, so that longer chains come first.
@@ -102,7 +104,9 @@ impl Scheduler {
             let actual = work(self.paces.configured(job, seat.host));
             self.measured_since +=
                 usize::from(self.speeds.observe(seat.host, self.estimates[job].median, actual));
-            if self.measured_since * FEW >= self.hosts.spec.len() {
+            let enough = self.hosts.spec.len().div_ceil(FEW).max(self.measured / LITTLE);
+            if self.measured_since >= enough {
+                self.measured += self.measured_since;
                 self.measured_since = 0;
                 self.correct_speeds();
             }

@@ -64,9 +64,9 @@ impl Scheduler {
         if self.watched.job != Some(job) {
             return;
         }
+        self.refresh(at, false);
         if let Some(before) = self.watched.before.take() {
             // It is shown what those before it in line leave, and does not meet itself.
-            self.refresh(at, false);
             self.forecasts.clear();
             self.charge_line(at, &before);
         }

@@ -102,7 +102,9 @@ pub(super) struct Forecasts {
     /// The hosts that have a free slot, and how many each has.
     free: FixedBitSet,
     free_slots: Table<HostId, usize>,
+    /// Something happened since the outlook was worked out; and since its free slots alone were.
     stale: Table<HostId, bool>,
+    slots_stale: Table<HostId, bool>,
 }
 
 /// Later than all that can be.
@@ -120,17 +122,33 @@ impl Forecasts {
             free: FixedBitSet::with_capacity(hosts),
             free_slots: Table::filled(hosts, 0),
             stale: Table::filled(hosts, true),
+            slots_stale: Table::filled(hosts, true),
         }
     }
 
     /// Something happened at a host.
     pub fn touch(&mut self, host: HostId) {
-        self.stale[host] = true;
+        (self.stale[host], self.slots_stale[host]) = (true, true);
     }
 
     /// Whether something happened since the outlook was worked out.
     pub fn is_stale(&self, host: HostId) -> bool {
         self.stale[host]
+    }
+
+    /// Whether something happened since its free slots were counted.
+    pub fn is_miscounted(&self, host: HostId) -> bool {
+        self.slots_stale[host]
+    }
+
+    /// Replaces the free slots alone; the ends of the others are still to be worked out.
+    pub fn set_free(&mut self, host: HostId, free: impl Iterator<Item = SlotId>, cores: Left) {
+        let known = &mut self.known[host];
+        known.free.clear();
+        known.free.extend(free);
+        known.cores = cores;
+        self.slots_stale[host] = false;
+        self.note(host);
     }
 
     /// Whether an expected end has passed.
@@ -231,7 +249,7 @@ impl Forecasts {
         outlook.ends.sort_unstable();
         self.known[host].clone_from(&outlook);
         self.settled[host] = outlook;
-        self.stale[host] = false;
+        (self.stale[host], self.slots_stale[host]) = (false, false);
         self.entered[host] = false;
         self.note(host);
     }

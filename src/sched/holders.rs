@@ -24,6 +24,11 @@ pub(super) fn of(row: &[usize]) -> impl Iterator<Item = HostId> + '_ {
     })
 }
 
+/// Whether a host is in a row of bits.
+pub(super) fn has(row: &[usize], host: HostId) -> bool {
+    row[host.index() / BITS] >> (host.index() % BITS) & 1 == 1
+}
+
 /// Takes the hosts out of a row of bits that are not to be `kept`.
 pub(super) fn keep(row: &mut [usize], kept: impl Fn(HostId) -> bool) {
     for (i, block) in row.iter_mut().enumerate() {

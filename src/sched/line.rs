@@ -19,10 +19,13 @@ use super::place::Round;
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
-    job: JobId,
-    rank: Span,
-    /// The system and the microseconds of its work, if that takes no less with more cores.
-    plain: Option<(u16, f64)>,
+    pub job: JobId,
+    pub rank: Span,
+    /// Its system, and the microseconds of its work on one core.
+    pub system: u16,
+    pub work: f64,
+    /// It takes no less with more cores.
+    is_plain: bool,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
 }
@@ -72,6 +75,28 @@ impl Line {
         (self.ended, self.is_void) = (Ended::default(), false);
     }
 
+    /// Begins anew with the first ready jobs, of which none was asked.
+    pub fn draw_from(&mut self, waits: impl Iterator<Item = Wait>) {
+        self.clear();
+        self.waits.extend(waits);
+        self.ended = Ended::Window;
+    }
+
+    /// Whether it has so many jobs, and none but those that are behind it would come before them.
+    pub fn is_long(&self, jobs: usize) -> bool {
+        self.waits.len() >= jobs && self.ended == Ended::Window
+    }
+
+    /// Those in it.
+    pub fn waits_mut(&mut self) -> &mut [Wait] {
+        &mut self.waits
+    }
+
+    /// Takes out the one in a row.
+    pub fn take(&mut self, row: usize) -> JobId {
+        self.waits.remove(row).job
+    }
+
     /// A job is left waiting by a look. Jobs come in the order of their ranks.
     pub fn push(&mut self, wait: Wait) {
         self.waits.push(wait);
@@ -111,8 +136,8 @@ impl Scheduler {
     /// A job that is yet to be asked.
     pub(super) fn lined_up(&self, job: JobId) -> Wait {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
-        let plain = is_plain.then(|| (self.paces.system(job), self.estimates[job].median.0 as f64));
-        Wait { job, rank: self.jobs.rank(job), plain, best: None }
+        let (system, work) = (self.paces.system(job), self.estimates[job].median.0 as f64);
+        Wait { job, rank: self.jobs.rank(job), system, work, is_plain, best: None }
     }
 
     /// Fills slots that have become free from the line.
@@ -148,7 +173,7 @@ impl Scheduler {
 
     /// Has new jobs stand in line where their ranks put them; those that a look would not have come to only if
     /// there are slots that nobody wanted.
-    fn line_up(&self, line: &mut Line, round: &Round) {
+    pub(super) fn line_up(&self, line: &mut Line, round: &Round) {
         for &job in round.fresh.iter().filter(|&&job| self.jobs.is_ready(job)) {
             let row = line.waits.partition_point(|wait| self.jobs.compare(wait.job, job).is_lt());
             let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
@@ -210,14 +235,14 @@ impl Scheduler {
 
     /// Whether one of these hosts may suit a job in line, without asking what it lacks there. One that may get
     /// several cores is always asked.
-    fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
-        let (Some(best), Some((system, work))) = (&wait.best, wait.plain) else { return true };
-        let (pace, left) = (self.paces.of_system(system), best.score.since(at).0 as f64);
-        new.iter().any(|&host| host == best.host || work * pace[host] < left)
+    pub(super) fn may_suit(&self, at: Time, wait: &Wait, new: &[HostId]) -> bool {
+        let Some(best) = wait.best.filter(|_| wait.is_plain) else { return true };
+        let (pace, left) = (self.paces.of_system(wait.system), best.score.since(at).0 as f64);
+        new.iter().any(|&host| host == best.host || wait.work * pace[host] < left)
     }
 
     /// The offer of a host with a free slot that a job in line would take.
-    fn suits(&mut self, at: Time, wait: &mut Wait, new: &[HostId]) -> Option<Offer> {
+    pub(super) fn suits(&mut self, at: Time, wait: &mut Wait, new: &[HostId]) -> Option<Offer> {
         // A host may have to be kept for a big one, each time anew.
         let Some(best) = wait.best.filter(|_| !self.is_big(wait.job)) else {
             return self.prefers(at, wait);

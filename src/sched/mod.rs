@@ -16,6 +16,7 @@ mod coming;
 mod copies;
 mod cores;
 mod demand;
+mod draw;
 mod estimates;
 mod events;
 mod explain;
@@ -83,7 +84,8 @@ pub struct Scheduler {
     factors: Vec<f64>,
     /// Jobs that ended since all ranks were last worked out.
     ends_since_rank: usize,
-    /// Builds that told of a host's speed since all were last compared.
+    /// Builds that told of a host's speed: up to when all were last compared, and since then.
+    measured: usize,
     measured_since: usize,
     /// What lies between the start of each job and the end of the run.
     ranks: Option<Ranks>,
@@ -248,6 +250,7 @@ impl Scheduler {
             stays: work.jobs.rows().iter().map(|j| j.fixed_output || j.prefer_local).collect(),
             ranks: None,
             ends_since_rank: 0,
+            measured: 0,
             measured_since: 0,
             estimates,
             left: Span::ZERO,

@@ -152,6 +152,15 @@ impl Scheduler {
         }
     }
 
+    /// Whether a host has all of a job's inputs.
+    #[inline]
+    pub(super) fn has_all(&mut self, host: HostId, job: JobId) -> bool {
+        self.lacks.has_all(host, job).unwrap_or_else(|| {
+            self.look_up_complete(job);
+            self.lacks.has_all(host, job) == Some(true)
+        })
+    }
+
     fn look_up_complete(&mut self, job: JobId) {
         let (stores, inputs, eligible) = (&self.stores, self.jobs.inputs(job), &self.eligible[job]);
         let is_any = eligible.len() == self.hosts.spec.len();
@@ -223,7 +232,7 @@ impl Scheduler {
             return None;
         }
         let free = self.forecasts.is_free(host);
-        let expect = Expectation { queue: available.since(at), transfer, work, next_best: None };
+        let expect = Expectation { queue: available.since(at), transfer, work, ..Expectation::default() };
         Some(Offer { host, free, finish, cores, expect, must_move: false, score: finish })
     }
 

@@ -58,6 +58,13 @@ impl Policy {
             set: |policy, value| policy.look_ahead = value.number().map_or(policy.look_ahead, |n| n as u32),
         },
         Parameter {
+            name: "plenty",
+            domain: Domain::Count { low: 0, high: 10_000 },
+            tried: &[N(0.0), N(2.0), N(4.0), N(8.0), N(16.0)],
+            get: |policy| N(policy.plenty.into()),
+            set: |policy, value| policy.plenty = value.number().map_or(policy.plenty, |n| n as u32),
+        },
+        Parameter {
             name: "prefetch",
             domain: Domain::Count { low: 0, high: 100 },
             tried: &[N(0.0), N(1.0), N(2.0), N(4.0)],

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Expectation, Order, SlotId};
+use crate::run::{Expectation, Order, SlotId, Why};
 
 use super::Scheduler;
 use super::line::Ended;
@@ -85,7 +85,12 @@ impl Scheduler {
         if !tells {
             return;
         }
-        self.refresh(at, false);
+        let draws = self.is_plenty() && !self.is_impatient(at);
+        if draws {
+            self.count_free()
+        } else {
+            self.refresh(at, false)
+        }
         let mut fresh = self.jobs.take_fresh();
         fresh.sort_unstable();
         for &job in &fresh {
@@ -96,7 +101,10 @@ impl Scheduler {
         self.follow(at, out);
         let polled = self.poll(at);
         let mut round = self.round(at, tells, fresh);
-        if !round.full {
+        if draws {
+            self.draw(at, &mut round, out);
+            round.full = round.new > 0;
+        } else if !round.full {
             self.share_cores();
             self.fill(at, &mut round, out);
             if round.new > 0 && self.line.is_complete() {
@@ -370,7 +378,7 @@ impl Scheduler {
 
     /// Gives a job its slot by its best offer, and notes which one would have been the next.
     pub(super) fn bind_best(&mut self, at: Time, job: JobId, mut offer: Offer, out: &mut Vec<Order>) {
-        if !self.watched.by_nobody {
+        if !self.watched.by_nobody && offer.expect.why == Why::Soonest {
             let next = self.best_but(at, job, Some(offer.host));
             offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));
         }

@@ -46,6 +46,10 @@ pub struct Policy {
     /// are far off counted in part; zero, as in logs that do not say, for none.
     #[serde(default)]
     pub look_ahead: u32,
+    /// A free slot takes one of many jobs, without asking where each would be done first, while so many times as many
+    /// are ready as there are slots; zero, as in logs that do not say, for never.
+    #[serde(default)]
+    pub plenty: u32,
     /// Learn how fast hosts really are from what they build.
     pub learn_speeds: bool,
     /// Correct the estimates by what this run's builds took.
@@ -149,6 +153,7 @@ impl Default for Policy {
             idle_margin: Some(0.05),
             copy_margin: Some(1.0),
             look_ahead: 32,
+            plenty: 8,
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),
@@ -181,6 +186,7 @@ impl Policy {
         "no-steal",
         "no-copies",
         "no-look-ahead",
+        "no-draws",
         "no-prefetch",
         "no-clusters",
         "no-speed-learning",
@@ -221,6 +227,7 @@ impl Policy {
             "no-steal" => Policy { steal_margin: None, ..full },
             "no-copies" => Policy { copy_margin: None, ..full },
             "no-look-ahead" => Policy { look_ahead: 0, ..full },
+            "no-draws" => Policy { plenty: 0, ..full },
             "no-prefetch" => Policy { prefetch: 0, ..full },
             "no-clusters" => Policy { cluster: Span::ZERO, ..full },
             "no-speed-learning" => Policy { learn_speeds: false, ..full },
@@ -253,6 +260,7 @@ impl Policy {
             idle_margin: None,
             copy_margin: None,
             look_ahead: 0,
+            plenty: 0,
             learn_speeds: false,
             learn_costs: false,
             cluster: Span::ZERO,

@@ -5,7 +5,7 @@
 
 use crate::base::{Span, Table, Time};
 use crate::graph::{ClusterId, ClusterLimits, Clusters, JobId};
-use crate::run::{Expectation, Order};
+use crate::run::{Expectation, Order, Why};
 
 use super::Scheduler;
 use super::offer::Offer;
@@ -60,7 +60,7 @@ impl Scheduler {
             let finish = at + transfer + work;
             self.show(at, next);
             if self.forecasts.take_slot(host, slot, finish, cores.max(1)) {
-                let expect = Expectation { queue: Span::ZERO, transfer, work, next_best: None };
+                let expect = Expectation { transfer, work, why: Why::Followed, ..Expectation::default() };
                 let offer =
                     Offer { host, free: true, finish, cores, expect, must_move: false, score: finish };
                 self.seat(at, next, offer, slot, out);

@@ -135,10 +135,13 @@ pub fn calm() -> impl Strategy<Value = Case> {
         prop::collection::vec(host(), 2..5),
         any::<bool>(),
         prop::option::of(1u64..3_000_000),
-        (prop::sample::select(Policy::NAMES), prop::option::of(0u32..5)),
+        (prop::sample::select(Policy::NAMES), prop::option::of(0u32..5), any::<bool>()),
     )
-        .prop_map(|(jobs, hosts, keep_going, uplink, (policy, cores))| {
+        .prop_map(|(jobs, hosts, keep_going, uplink, (policy, cores, soon_plenty))| {
             let mut policy = Policy { keep_going, ..Policy::named(policy).expect("a name of a policy") };
+            if soon_plenty {
+                (policy.window, policy.plenty) = (2, policy.plenty.min(1));
+            }
             if let Some(cores) = cores {
                 policy.cores = Cores::Fixed(cores);
             }

@@ -1,0 +1,119 @@
+//! How free slots are filled while far more is ready than can be begun.
+//!
+//! To find out where a job is done first is worth it where the run may be longer by it. As long as many times as many
+//! jobs are ready as there are slots, that is so for few: whichever of the others a free slot is given, it is not
+//! idle, and what follows from the job is over well before all the rest is. So the slot draws, of the first jobs in
+//! line, the first one whose inputs are on its host, or else one that has little to bring. Jobs of which something
+//! follows that takes about as long as all the rest are asked where they are done first, as ever, and may wait for
+//! that.
+//!
+//! Ends of builds are estimated for those that are asked alone: a draw needs to know which slots are free.
+
+use crate::base::{Span, Time};
+use crate::fleet::HostId;
+use crate::graph::JobId;
+use crate::run::{Order, Why};
+
+use super::Scheduler;
+use super::line::{Line, Wait};
+use super::offer::Offer;
+use super::place::Round;
+use super::policy::Choice;
+
+/// What follows from a job is over well before the rest is if it takes no longer than this part of it.
+const WELL: f64 = 0.5;
+/// Of so many jobs that have something to bring it is found out how much.
+const BRINGING: usize = 4;
+
+impl Scheduler {
+    /// Whether more is ready than can be begun for long.
+    pub(super) fn is_plenty(&self) -> bool {
+        let ready = self.jobs.ready_count();
+        let many = self.policy.plenty as usize * self.hosts.all_slots() as usize;
+        self.policy.choice == Choice::Earliest && ready > self.policy.window && many > 0 && ready > many
+    }
+
+    /// Has each free slot draw a job.
+    pub(super) fn draw(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
+        let mut line = self.lined_up_to_draw(at, round);
+        for host in self.hosts.spec.ids() {
+            while round.goes_on()
+                && self.forecasts.is_free(host)
+                && (self.has_new(host) || !round.fresh.is_empty())
+                && let Some((row, offer)) = self.drawn(at, host, &mut line)
+            {
+                self.give(at, line.take(row), offer, round, out);
+            }
+        }
+        self.release();
+        self.line = line;
+    }
+
+    /// The first jobs by rank, of which none needs to have been asked.
+    fn lined_up_to_draw(&mut self, at: Time, round: &Round) -> Line {
+        let mut line = std::mem::take(&mut self.line);
+        if line.is_void() || !line.is_long(self.policy.window / 2) {
+            self.refresh(at, false);
+            self.forecasts.clear();
+            // What is looked at ahead is for those that are asked where less is ready.
+            self.coming.begin(Span(u64::MAX));
+            let window = self.window(round.free, None);
+            line.draw_from(window.into_iter().map(|job| self.lined_up(job)));
+        } else {
+            self.line_up(&mut line, round);
+        }
+        line
+    }
+
+    /// What a free slot of a host draws, by its row in line.
+    fn drawn(&mut self, at: Time, host: HostId, line: &mut Line) -> Option<(usize, Offer)> {
+        let left = self.soonest_end(at, line.jobs().next()?).since(at).scale(WELL).0 as f64;
+        let mut bringing: [Option<usize>; BRINGING] = [None; BRINGING];
+        let mut vacant = bringing.iter_mut();
+        let mut pace = (u16::MAX, f64::INFINITY);
+        for (row, wait) in line.waits_mut().iter_mut().enumerate() {
+            if wait.system != pace.0 {
+                pace = (wait.system, self.paces.of_system(wait.system)[host]);
+            }
+            if wait.rank.0 as f64 + wait.work * pace.1 >= left {
+                if let Some(offer) = self.asked_to_draw(at, host, wait) {
+                    return Some((row, offer));
+                }
+            } else if self.has_all(host, wait.job) && self.onward(wait.job, host) == Span::ZERO {
+                if let Some(offer) = self.drawn_offer(at, wait.job, host) {
+                    return Some((row, offer));
+                }
+            } else if let Some(vacant) = vacant.next() {
+                *vacant = Some(row);
+            }
+        }
+        let waits = line.waits_mut();
+        let offers = bringing.into_iter().flatten();
+        let offers = offers.filter_map(|row| Some((row, self.drawn_offer(at, waits[row].job, host)?)));
+        offers.min_by_key(|(row, offer)| (offer.score.since(offer.finish) + offer.expect.transfer, *row))
+    }
+
+    /// The offer of a host to a job that would take it without asking others.
+    fn drawn_offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
+        if !self.jobs.is_ready(job)
+            || self.is_held_back(job)
+            || !self.is_eligible(job, host)
+            || self.is_barred(job, host, self.bars(job))
+        {
+            return None;
+        }
+        let mut offer = self.offer(at, job, host)?;
+        offer.score = offer.finish + self.onward(job, host);
+        offer.expect.why = Why::Drawn;
+        Some(offer)
+    }
+
+    /// The offer that a job takes by which the run may be longer, if it takes one now.
+    fn asked_to_draw(&mut self, at: Time, host: HostId, wait: &mut Wait) -> Option<Offer> {
+        if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
+            return None;
+        }
+        self.refresh(at, false);
+        self.suits(at, wait, &[host])
+    }
+}
