@@ -9,15 +9,17 @@
 //! Whether a slot that is free now is kept for one of them is for `keep` to say.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Scheduler;
 use super::keep::Booking;
-use super::state::JobState;
+use super::state::{JobState, Jobs};
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::{JobId, Origin};
 
+/// Of more users of a job than that, those that ranked highest at the beginning are looked at: more are not come to.
+const USERS: usize = 128;
 /// So many jobs that are far off count as one that is not: they are quickly looked at.
 const FAR_OFF: u32 = 3;
 
@@ -31,6 +33,8 @@ pub(super) struct Coming {
     /// Where jobs go or wait, and the look in which they do.
     places: Table<JobId, (u32, HostId)>,
     covered: Table<JobId, Covered>,
+    /// The first [`USERS`] users of the jobs that have more.
+    first_users: BTreeMap<JobId, Vec<JobId>>,
     /// Jobs whose needs all have a place or are done.
     open: BinaryHeap<(Span, Reverse<JobId>)>,
     /// How many jobs that are not far off were looked at, times [`FAR_OFF`], and the others.
@@ -60,12 +64,25 @@ impl Coming {
             look: 0,
             places: Table::filled(jobs, (0, HostId::HOME)),
             covered: Table::filled(jobs, Covered::default()),
+            first_users: BTreeMap::new(),
             open: BinaryHeap::new(),
             looked_at: 0,
             least: Span::ZERO,
             held: Table::filled(hosts, 0),
             booked: Table::filled(hosts, Vec::new()),
         }
+    }
+
+    /// Notes by which users of each job what is to come is looked at.
+    pub fn find_first_users(&mut self, jobs: &Jobs) {
+        let wide = jobs.states().ids().filter(|&job| jobs.dependents(job).len() > USERS);
+        let first = |job| {
+            let mut users = jobs.dependents(job).to_vec();
+            users.sort_unstable_by_key(|&user| (Reverse(jobs.rank(user)), user));
+            users.truncate(USERS);
+            (job, users)
+        };
+        self.first_users = wide.map(first).collect();
     }
 
     /// Begins a look at jobs of which none ranks lower than `least`.
@@ -107,7 +124,9 @@ impl Scheduler {
         {
             return;
         }
-        for &user in self.jobs.dependents(job) {
+        let users = self.jobs.dependents(job);
+        let few = || coming.first_users.get(&job).map_or(users, Vec::as_slice);
+        for &user in if users.len() > USERS { few() } else { users } {
             let rank = self.jobs.rank(user);
             if rank <= coming.least {
                 continue;

@@ -79,7 +79,7 @@ impl Scheduler {
                 if let Some(offer) = self.asked_to_draw(at, host, wait) {
                     return Some((row, offer));
                 }
-            } else if self.has_all(host, wait.job) && self.onward(wait.job, host) == Span::ZERO {
+            } else if wait.may_stay(host) && self.has_all(host, wait.job) {
                 if let Some(offer) = self.drawn_offer(at, wait.job, host) {
                     return Some((row, offer));
                 }

@@ -26,6 +26,8 @@ pub(super) struct Wait {
     pub work: f64,
     /// It takes no less with more cores.
     is_plain: bool,
+    /// Where its output will be needed, if it is to be built there.
+    home: Option<HostId>,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
 }
@@ -40,6 +42,11 @@ struct Best {
 }
 
 impl Wait {
+    /// Whether nothing is lost if its output is on a host.
+    pub fn may_stay(&self, host: HostId) -> bool {
+        self.home.is_none_or(|home| home == host)
+    }
+
     /// The same, now that it waits for the host of this offer.
     pub fn with(self, offer: &Offer) -> Self {
         let Offer { host, score, .. } = *offer;
@@ -137,7 +144,8 @@ impl Scheduler {
     pub(super) fn lined_up(&self, job: JobId) -> Wait {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
         let (system, work) = (self.paces.system(job), self.estimates[job].median.0 as f64);
-        Wait { job, rank: self.jobs.rank(job), system, work, is_plain, best: None }
+        let (rank, home) = (self.jobs.rank(job), self.pull[job].map(|(home, _)| home));
+        Wait { job, rank, system, work, is_plain, home, best: None }
     }
 
     /// Fills slots that have become free from the line.

@@ -272,6 +272,7 @@ impl Scheduler {
     fn arranged(mut self) -> Self {
         self.factors = self.live.factors().to_vec();
         self.rank();
+        self.coming.find_first_users(&self.jobs);
         self.clusters = self.find_clusters();
         self.planned()
     }

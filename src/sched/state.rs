@@ -283,9 +283,7 @@ impl Jobs {
             return;
         }
         self.rank = rank;
-        let mut ready: Vec<Turn> = self.ready().map(|job| self.turn(job)).collect();
-        ready.sort_unstable();
-        self.ready = ready.into_iter().collect();
+        self.ready = self.ready().map(|job| self.turn(job)).collect();
     }
 
     /// The only way a state changes. Keeps the seats, the ready set, the counts, and the dependents'
