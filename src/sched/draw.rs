@@ -68,8 +68,7 @@ impl Scheduler {
     /// What a free slot of a host draws, by its row in line.
     fn drawn(&mut self, at: Time, host: HostId, line: &mut Line) -> Option<(usize, Offer)> {
         let left = self.soonest_end(at, line.jobs().next()?).since(at).scale(WELL).0 as f64;
-        let mut bringing: [Option<usize>; BRINGING] = [None; BRINGING];
-        let mut vacant = bringing.iter_mut();
+        let mut bringing = Vec::new();
         let mut pace = (u16::MAX, f64::INFINITY);
         for (row, wait) in line.waits_mut().iter_mut().enumerate() {
             if wait.system != pace.0 {
@@ -83,14 +82,22 @@ impl Scheduler {
                 if let Some(offer) = self.drawn_offer(at, wait.job, host) {
                     return Some((row, offer));
                 }
-            } else if let Some(vacant) = vacant.next() {
-                *vacant = Some(row);
+            } else if bringing.len() < BRINGING {
+                bringing.push((row, wait.job));
             }
         }
-        let waits = line.waits_mut();
-        let offers = bringing.into_iter().flatten();
-        let offers = offers.filter_map(|row| Some((row, self.drawn_offer(at, waits[row].job, host)?)));
-        offers.min_by_key(|(row, offer)| (offer.score.since(offer.finish) + offer.expect.transfer, *row))
+        self.least_to_bring(at, host, bringing)
+    }
+
+    /// Of some jobs with their rows in line, the one of which least is moved if a host builds it.
+    fn least_to_bring(
+        &mut self,
+        at: Time,
+        host: HostId,
+        mut jobs: Vec<(usize, JobId)>,
+    ) -> Option<(usize, Offer)> {
+        jobs.sort_by_cached_key(|&(_, job)| self.transfer(host, job) + self.onward(job, host));
+        jobs.into_iter().find_map(|(row, job)| Some((row, self.drawn_offer(at, job, host)?)))
     }
 
     /// The offer of a host to a job that would take it without asking others.
@@ -113,7 +120,9 @@ impl Scheduler {
         if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
             return None;
         }
-        self.refresh(at, false);
+        if !wait.was_asked() || self.is_big(wait.job) {
+            self.refresh(at, false);
+        }
         self.suits(at, wait, &[host])
     }
 }
