@@ -63,6 +63,16 @@ impl LinkSpeed {
         }
         self.latency + Span::from_secs_f64(bytes as f64 / self.bandwidth as f64)
     }
+
+    /// Whether it is faster than another one. One that costs nothing has bandwidth 0.
+    pub fn is_faster(self, other: LinkSpeed) -> bool {
+        match (self.bandwidth, other.bandwidth) {
+            (one, other_one) if one == other_one => self.latency < other.latency,
+            (0, _) => true,
+            (_, 0) => false,
+            (one, other) => one > other,
+        }
+    }
 }
 
 /// Why a host cannot build a derivation.

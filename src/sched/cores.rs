@@ -195,7 +195,6 @@ impl Scheduler {
 
     /// Has a job run in a seat.
     pub(super) fn run(&mut self, job: JobId, seat: Seat) {
-        self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Running(seat));
         self.placed[job].end = self.estimated_end(job, seat);
     }

@@ -120,9 +120,7 @@ impl Scheduler {
         if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
             return None;
         }
-        if !wait.was_asked() || self.is_big(wait.job) {
-            self.refresh(at, false);
-        }
+        self.refresh(at, false);
         self.suits(at, wait, &[host])
     }
 }

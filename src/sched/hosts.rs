@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::graph::JobId;
 use crate::run::{Attempt, SlotId, bare_cause};
 
@@ -80,6 +80,15 @@ pub(super) struct Hosts {
     older: BTreeMap<(HostId, SlotId), Older>,
     /// The hosts that are lost, probed, refused or drained: mostly none, and asked for at each step.
     ailing: BTreeSet<HostId>,
+}
+
+/// What a measured transfer changed of what is known of a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Relinked {
+    /// It has changed by more than half since that was last so.
+    pub much: bool,
+    /// Another host's link is faster now that was not, or the other way around.
+    pub order: bool,
 }
 
 impl Hosts {
@@ -299,24 +308,28 @@ impl Hosts {
     }
 
     /// Takes in how fast a link really was: a mean in which the newest transfer counts for 0.3. What is
-    /// too small to say anything about bandwidth is passed over, and so is this machine's own link. True
-    /// if the link has changed by more than half since that was last said.
-    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> bool {
+    /// too small to say anything about bandwidth is passed over, and so is this machine's own link.
+    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> Relinked {
         const TELLING: u64 = 1 << 20;
         const WEIGHT: f64 = 0.3;
+        let before = self.spec[host].link;
         let link = &mut self.spec[host].link;
         if bytes < TELLING || took == Span::ZERO || link.bandwidth == 0 {
-            return false;
+            return Relinked::default();
         }
         let rate = bytes as f64 / took.as_secs_f64();
         let mean = (link.bandwidth as f64).ln() * (1.0 - WEIGHT) + rate.ln() * WEIGHT;
         // Whole kilobytes, so that last digits of a logarithm never decide.
         link.bandwidth = ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64;
-        let (now, known) = (link.bandwidth, &mut self.state[host].bandwidth);
-        let telling = now.abs_diff(*known) > *known / 2;
-        if telling {
-            *known = now;
+        let (now, known) = (*link, &mut self.state[host].bandwidth);
+        let much = now.bandwidth.abs_diff(*known) > *known / 2;
+        if much {
+            *known = now.bandwidth;
         }
-        telling
+        let passes = |other: LinkSpeed| {
+            before.is_faster(other) != now.is_faster(other) || other.is_faster(before) != other.is_faster(now)
+        };
+        let order = self.spec.iter().any(|(other, spec)| other != host && passes(spec.link));
+        Relinked { much, order }
     }
 }

@@ -42,11 +42,6 @@ struct Best {
 }
 
 impl Wait {
-    /// Whether it is known where it would be done first.
-    pub fn was_asked(&self) -> bool {
-        self.best.is_some()
-    }
-
     /// Whether nothing is lost if its output is on a host.
     pub fn may_stay(&self, host: HostId) -> bool {
         self.home.is_none_or(|home| home == host)

@@ -17,6 +17,8 @@ use super::state::JobState;
 const PATIENCE: Span = Span::from_secs(60);
 /// Below it, as a part of the median cost of what is ready.
 const PATIENCE_PART: f64 = 0.25;
+/// The shortest, also of what is expected to take no time at all: it is to pass before anybody is asked again.
+const LEAST_PATIENCE: Span = Span::from_millis(1);
 
 impl Scheduler {
     /// Moves jobs that wait for their inputs to free slots where they would be done sooner by a margin.
@@ -148,6 +150,6 @@ impl Scheduler {
         let mut costs: Vec<Span> = window.iter().map(|&job| self.estimates[job].median).collect();
         costs.sort_unstable();
         let median = costs.get(costs.len() / 2).copied().unwrap_or_default();
-        PATIENCE.min(median.scale(PATIENCE_PART))
+        median.scale(PATIENCE_PART).clamp(LEAST_PATIENCE, PATIENCE)
     }
 }

@@ -195,7 +195,7 @@ impl Stores {
         self.changes += 1;
     }
 
-    /// Links are faster or slower than they were thought to be.
+    /// Which of two links is the faster one is not what it was thought to be.
     pub fn relinked(&mut self) {
         self.changes += 1;
     }
@@ -350,7 +350,7 @@ impl Stores {
         let mut best: Option<(HostId, LinkSpeed)> = None;
         for host in self.holders.of(path).filter(|&host| self.reachable[host]) {
             let link = hosts[host].link;
-            if host == HostId::HOME || best.is_none_or(|(_, known)| is_faster(link, known)) {
+            if host == HostId::HOME || best.is_none_or(|(_, known)| link.is_faster(known)) {
                 best = Some((host, link));
             }
             if host == HostId::HOME {
@@ -404,14 +404,4 @@ impl Stores {
 /// Whether a host fetches from substituters itself.
 fn fetches(hosts: &Table<HostId, Host>, host: HostId) -> bool {
     hosts[host].substitutes || host == HostId::HOME
-}
-
-/// Whether a link is faster than another one. One that costs nothing has bandwidth 0.
-fn is_faster(link: LinkSpeed, known: LinkSpeed) -> bool {
-    match (link.bandwidth, known.bandwidth) {
-        (one, other) if one == other => link.latency < known.latency,
-        (0, _) => true,
-        (_, 0) => false,
-        (one, other) => one > other,
-    }
 }
