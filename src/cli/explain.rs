@@ -220,7 +220,8 @@ fn among<'a>(offers: &[OfferParts], chosen: HostId, name: impl Fn(HostId) -> &'a
     let (own, others): (Vec<&OfferParts>, _) = offers.iter().partition(|offer| offer.host == chosen);
     let (own, best) = (own.first()?, others.into_iter().min_by_key(|offer| (offer.avoided, offer.finish))?);
     let (here, there, name) = (own.finish, best.finish, name(best.host));
-    let at_once = if own.queue == Span::ZERO { ", but begun at once" } else { "" };
+    let is_sooner_begun = own.queue == Span::ZERO && best.queue > Span::ZERO;
+    let at_once = if is_sooner_begun { ", but begun at once" } else { "" };
     Some(match here.cmp(&there) {
         Ordering::Less => format!("done {} sooner than on {name}", there.saturating_sub(here)),
         Ordering::Equal => format!("as soon as on {name}"),
@@ -299,6 +300,14 @@ mod tests {
     }
 
     #[test]
+    fn of_a_slot_that_was_drawn_or_taken_over_nothing_is_claimed_of_other_hosts() {
+        let said = |why_so| why(&Expectation { why: why_so, ..Expectation::default() }, |_| "b");
+        assert_eq!(said(Why::Drawn), "one of many ready, when a slot was free");
+        assert_eq!(said(Why::Followed), "in the slot of what it follows");
+        assert_eq!(said(Why::Soonest), "the only host for it");
+    }
+
+    #[test]
     fn the_reason_is_what_the_table_shows() {
         let offer = |host, queue, finish, avoided| OfferParts {
             host: HostId(host),
@@ -315,6 +324,8 @@ mod tests {
         let sooner = offer(2, 1, 16, false);
         assert_eq!(said(&[sooner, own, later]).unwrap(), "done 14s later than on c, but begun at once");
         assert_eq!(said(&[sooner, offer(0, 3, 30, false)]).unwrap(), "done 14s later than on c");
+        let free_too = offer(2, 0, 16, false);
+        assert_eq!(said(&[free_too, own]).unwrap(), "done 14s later than on c");
         let failed = OfferParts { avoided: true, ..sooner };
         assert_eq!(said(&[failed, own, later]).unwrap(), "done 4.0s sooner than on b");
         assert_eq!([said(&[own]), said(&[later])], [None, None]);

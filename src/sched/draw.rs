@@ -4,8 +4,8 @@
 //! jobs are ready as there are slots, that is so for few: whichever of the others a free slot is given, it is not
 //! idle, and what follows from the job is over well before all the rest is. So the slot draws, of the first jobs in
 //! line, the first one whose inputs are on its host, or else one that has little to bring. Jobs of which something
-//! follows that takes about as long as all the rest are asked where they are done first, as ever, and may wait for
-//! that.
+//! follows that takes about half as long as all the rest, or longer, are asked where they are done first, as ever, and
+//! may wait for that.
 //!
 //! Ends of builds are estimated for those that are asked alone: a draw needs to know which slots are free.
 
@@ -35,6 +35,7 @@ impl Scheduler {
 
     /// Has each free slot draw a job.
     pub(super) fn draw(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
+        self.share_cores();
         let mut line = self.lined_up_to_draw(at, round);
         for host in self.hosts.spec.ids() {
             while round.goes_on()
@@ -82,7 +83,7 @@ impl Scheduler {
                 if let Some(offer) = self.drawn_offer(at, wait.job, host) {
                     return Some((row, offer));
                 }
-            } else if bringing.len() < BRINGING {
+            } else if bringing.len() < BRINGING && self.is_eligible(wait.job, host) {
                 bringing.push((row, wait.job));
             }
         }

@@ -180,12 +180,6 @@ impl Lacks {
         self.rows[row].is_sure.then(|| &self.complete[row * self.width..][..self.width])
     }
 
-    /// Whether a host has all of a job's inputs, if that is known.
-    #[inline]
-    pub fn has_all(&self, host: HostId, job: JobId) -> Option<bool> {
-        self.complete(job).map(|hosts| holders::has(hosts, host))
-    }
-
     /// Keeps the hosts that have all of a job's inputs, as `find` says: nothing is to be transferred there.
     pub fn find_complete(&mut self, job: JobId, find: impl FnOnce(&mut [usize])) {
         let row = self.row_of(job).index();

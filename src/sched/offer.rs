@@ -155,10 +155,8 @@ impl Scheduler {
     /// Whether a host has all of a job's inputs.
     #[inline]
     pub(super) fn has_all(&mut self, host: HostId, job: JobId) -> bool {
-        self.lacks.has_all(host, job).unwrap_or_else(|| {
-            self.look_up_complete(job);
-            self.lacks.has_all(host, job) == Some(true)
-        })
+        self.find_complete(job);
+        self.lacks.complete(job).is_some_and(|hosts| holders::has(hosts, host))
     }
 
     fn look_up_complete(&mut self, job: JobId) {
