@@ -21,7 +21,7 @@ use super::place::Round;
 use super::policy::Choice;
 
 /// What follows from a job is over well before the rest is if it takes no longer than this part of it.
-const WELL: f64 = 0.5;
+const WELL: f64 = 0.1;
 /// Of so many jobs that have something to bring it is found out how much.
 const BRINGING: usize = 4;
 
@@ -36,34 +36,39 @@ impl Scheduler {
     /// Has each free slot draw a job.
     pub(super) fn draw(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
         self.share_cores();
-        let mut line = self.lined_up_to_draw(at, round);
+        let mut line = std::mem::take(&mut self.line);
+        let is_new = self.line_up_to_draw(at, round, &mut line);
         for host in self.hosts.spec.ids() {
             while round.goes_on()
                 && self.forecasts.is_free(host)
-                && (self.has_new(host) || !round.fresh.is_empty())
+                && (self.has_new(host) || is_new || !round.fresh.is_empty())
                 && let Some((row, offer)) = self.drawn(at, host, &mut line)
             {
-                self.give(at, line.take(row), offer, round, out);
+                let job = line.take(row);
+                self.settle_for_show(at, job);
+                self.give(at, job, offer, round, out);
             }
         }
         self.release();
         self.line = line;
     }
 
-    /// The first jobs by rank, of which none needs to have been asked.
-    fn lined_up_to_draw(&mut self, at: Time, round: &Round) -> Line {
-        let mut line = std::mem::take(&mut self.line);
-        if line.is_void() || !line.is_long(self.policy.window / 2) {
+    /// Has the first jobs by rank stand in line, of which none needs to have been asked. Returns whether it is a new
+    /// one, of which no slot has drawn.
+    fn line_up_to_draw(&mut self, at: Time, round: &Round, line: &mut Line) -> bool {
+        line.keep(|job| self.jobs.is_ready(job));
+        let is_new = line.is_void() || !line.is_long(self.policy.window / 2);
+        if is_new {
             self.refresh(at, false);
             self.forecasts.clear();
-            // What is looked at ahead is for those that are asked where less is ready.
+            // With so much to do, no slot is kept for what comes.
             self.coming.begin(Span(u64::MAX));
             let window = self.window(round.free, None);
             line.draw_from(window.into_iter().map(|job| self.lined_up(job)));
         } else {
-            self.line_up(&mut line, round);
+            self.line_up(line, round);
         }
-        line
+        is_new
     }
 
     /// What a free slot of a host draws, by its row in line.
@@ -83,7 +88,7 @@ impl Scheduler {
                 if let Some(offer) = self.drawn_offer(at, wait.job, host) {
                     return Some((row, offer));
                 }
-            } else if bringing.len() < BRINGING && self.is_eligible(wait.job, host) {
+            } else if bringing.len() < BRINGING && self.may_draw(host, wait.job) {
                 bringing.push((row, wait.job));
             }
         }
@@ -101,13 +106,17 @@ impl Scheduler {
         jobs.into_iter().find_map(|(row, job)| Some((row, self.drawn_offer(at, job, host)?)))
     }
 
+    /// Whether a job may have a slot of a host now.
+    fn may_draw(&self, host: HostId, job: JobId) -> bool {
+        self.jobs.is_ready(job)
+            && !self.is_held_back(job)
+            && self.is_eligible(job, host)
+            && !self.is_barred(job, host, self.bars(job))
+    }
+
     /// The offer of a host to a job that would take it without asking others.
     fn drawn_offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
-        if !self.jobs.is_ready(job)
-            || self.is_held_back(job)
-            || !self.is_eligible(job, host)
-            || self.is_barred(job, host, self.bars(job))
-        {
+        if !self.may_draw(host, job) {
             return None;
         }
         let mut offer = self.offer(at, job, host)?;
@@ -118,6 +127,7 @@ impl Scheduler {
 
     /// The offer that a job takes by which the run may be longer, if it takes one now.
     fn asked_to_draw(&mut self, at: Time, host: HostId, wait: &mut Wait) -> Option<Offer> {
+        wait.forget_if_past(at);
         if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
             return None;
         }

@@ -12,9 +12,10 @@ use super::state::Seat;
 const TELLING: f64 = 1.1;
 /// So often in a run all ranks are worked out anew, at most.
 const RANKINGS: usize = 100;
-/// One in so many hosts is measured anew before their speeds are compared again,
+/// One in so many hosts is measured anew before their speeds are compared again.
 const FEW: usize = 2;
-/// and one in so many builds that told of speeds did so since that was done: fewer hardly change what is known.
+/// No less than one in so many of the builds that told of speeds did so since they were last compared: fewer hardly
+/// change what is known.
 const LITTLE: usize = 64;
 /// How much of what moving a job's outputs would take is in its rank: most users run where it was built.
 const TRANSFER_PART: f64 = 0.5;

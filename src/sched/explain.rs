@@ -58,15 +58,22 @@ pub(super) struct Watched {
 }
 
 impl Scheduler {
+    /// Estimates the ends of builds that a draw leaves aside, if the job is watched.
+    pub(super) fn settle_for_show(&mut self, at: Time, job: JobId) {
+        if self.watched.job == Some(job) {
+            self.refresh(at, false);
+        }
+    }
+
     /// Notes what each host that is up and may build the watched job has to offer it, soonest first, just before
     /// it is given a slot.
     pub(super) fn show(&mut self, at: Time, job: JobId) {
         if self.watched.job != Some(job) {
             return;
         }
-        self.refresh(at, false);
         if let Some(before) = self.watched.before.take() {
             // It is shown what those before it in line leave, and does not meet itself.
+            self.refresh(at, false);
             self.forecasts.clear();
             self.charge_line(at, &before);
         }

@@ -42,6 +42,11 @@ struct Best {
 }
 
 impl Wait {
+    /// Has it asked again if it should have been over where it waits.
+    pub fn forget_if_past(&mut self, at: Time) {
+        self.best = self.best.filter(|best| best.score > at);
+    }
+
     /// Whether nothing is lost if its output is on a host.
     pub fn may_stay(&self, host: HostId) -> bool {
         self.home.is_none_or(|home| home == host)
@@ -92,6 +97,11 @@ impl Line {
     /// Whether it has so many jobs, and none but those that are behind it would come before them.
     pub fn is_long(&self, jobs: usize) -> bool {
         self.waits.len() >= jobs && self.ended == Ended::Window
+    }
+
+    /// Takes out all others than those to keep.
+    pub fn keep(&mut self, mut keeps: impl FnMut(JobId) -> bool) {
+        self.waits.retain(|wait| keeps(wait.job));
     }
 
     /// Those in it.
@@ -154,7 +164,7 @@ impl Scheduler {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        line.waits.retain(|wait| self.jobs.is_ready(wait.job));
+        line.keep(|job| self.jobs.is_ready(job));
         self.line_up(&mut line, round);
         let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
         if round.free > 0 && line.waits.iter().any(|wait| wait.best.is_none()) {

@@ -32,7 +32,7 @@ const LOOK: u32 = 4;
 const FEW: usize = 32;
 /// Where so many times as many jobs are ready as are looked at, what is to come is not: a slot that is taken now will
 /// be left, and taken in the order of rank, many times before the run can be longer by it.
-const PLENTY: usize = 10;
+const ENOUGH: usize = 10;
 
 /// One time that jobs are given to slots.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Scheduler {
     pub(super) fn place(&mut self, at: Time, tells: bool, out: &mut Vec<Order>) {
         self.stir();
         self.asked.void();
-        if self.jobs.any_moved() {
+        if self.jobs.any_moved() && !self.is_plenty() {
             self.wake_for_copies(at);
         }
         let tells = tells || self.is_impatient(at) || !self.handed_over.is_empty() || self.jobs.any_fresh();
@@ -309,8 +309,8 @@ impl Scheduler {
     }
 
     fn looks_ahead(&self) -> bool {
-        let is_plenty = self.jobs.ready_count() > PLENTY * self.policy.window;
-        self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest && !is_plenty
+        let is_enough = self.jobs.ready_count() > ENOUGH * self.policy.window;
+        self.policy.look_ahead > 0 && self.policy.choice == Choice::Earliest && !is_enough
     }
 
     /// Begins to look ahead. Where more is ready than is looked at, only to what ranks higher than all of that.
@@ -397,7 +397,7 @@ impl Scheduler {
         self.seats_since_round += 1;
         let Offer { finish, cores, expect, .. } = offer;
         self.placed[job] = Placed { due: finish, end: finish, cores, progress: None, expect };
-        // What was found out for those who ask why must not count in what is decided later.
+        // Nor must what was found out for those who ask why count in what is decided later.
         self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Staging(seat));
         if !self.inputs_complete(offer.host, job) {
