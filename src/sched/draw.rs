@@ -39,10 +39,13 @@ impl Scheduler {
         let mut line = std::mem::take(&mut self.line);
         let is_new = self.line_up_to_draw(at, round, &mut line);
         for host in self.hosts.spec.ids() {
+            // A slot that was left over was drawn for from all but the jobs that came since.
+            let draws_all = |of: &Self| is_new || of.has_new(host);
             while round.goes_on()
                 && self.forecasts.is_free(host)
-                && (self.has_new(host) || is_new || !round.fresh.is_empty())
-                && let Some((row, offer)) = self.drawn(at, host, &mut line)
+                && (draws_all(self) || !round.fresh.is_empty())
+                && let only = (!draws_all(self)).then_some(round.fresh.as_slice())
+                && let Some((row, offer)) = self.drawn(at, host, &mut line, only)
             {
                 let job = line.take(row);
                 self.settle_for_show(at, job);
@@ -71,12 +74,21 @@ impl Scheduler {
         is_new
     }
 
-    /// What a free slot of a host draws, by its row in line.
-    fn drawn(&mut self, at: Time, host: HostId, line: &mut Line) -> Option<(usize, Offer)> {
+    /// What a free slot of a host draws, by its row in line; with `only`, of no others than those, ascending.
+    fn drawn(
+        &mut self,
+        at: Time,
+        host: HostId,
+        line: &mut Line,
+        only: Option<&[JobId]>,
+    ) -> Option<(usize, Offer)> {
         let left = self.soonest_end(at, line.jobs().next()?).since(at).scale(WELL).0 as f64;
         let mut bringing = Vec::new();
         let mut pace = (u16::MAX, f64::INFINITY);
         for (row, wait) in line.waits_mut().iter_mut().enumerate() {
+            if only.is_some_and(|only| only.binary_search(&wait.job).is_err()) {
+                continue;
+            }
             if wait.system != pace.0 {
                 pace = (wait.system, self.paces.of_system(wait.system)[host]);
             }
