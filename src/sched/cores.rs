@@ -228,9 +228,7 @@ impl Scheduler {
     /// Brings the outlooks of hosts up to date where something happened; those of hosts where an expected end
     /// has passed, too, if `overdue` ones are to be estimated anew.
     pub(super) fn refresh(&mut self, at: Time, overdue: bool) {
-        for host in self.jobs.take_moved() {
-            self.forecasts.touch(host);
-        }
+        self.touch_moved();
         for host in self.hosts.spec.ids() {
             if self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at) {
                 self.settle(at, host);
@@ -240,9 +238,7 @@ impl Scheduler {
 
     /// Counts the free slots of hosts where something happened, and nothing else.
     pub(super) fn count_free(&mut self) {
-        for host in self.jobs.take_moved() {
-            self.forecasts.touch(host);
-        }
+        self.touch_moved();
         for host in self.hosts.spec.ids() {
             if self.forecasts.is_miscounted(host) {
                 let cores = self.cores_left(host);
@@ -250,6 +246,13 @@ impl Scheduler {
                 let jobs = &self.jobs;
                 self.forecasts.set_free(host, slots.filter(|&slot| !jobs.is_taken(host, slot)), cores);
             }
+        }
+    }
+
+    /// Something happened at hosts where a seat was taken or left.
+    fn touch_moved(&mut self) {
+        for host in self.jobs.take_moved() {
+            self.forecasts.touch(host);
         }
     }
 

@@ -3,9 +3,8 @@
 //! To find out where a job is done first is worth it where the run may be longer by it. As long as many times as many
 //! jobs are ready as there are slots, that is so for few: whichever of the others a free slot is given, it is not
 //! idle, and what follows from the job is over well before all the rest is. So the slot draws, of the first jobs in
-//! line, the first one whose inputs are on its host, or else one that has little to bring. Jobs of which something
-//! follows that takes about half as long as all the rest, or longer, are asked where they are done first, as ever, and
-//! may wait for that.
+//! line, the first one whose inputs are on its host, or else one that has little to bring. Jobs from which the end is
+//! farther than a part of what all the rest takes are asked where they are done first, as ever, and may wait for that.
 //!
 //! Ends of builds are estimated for those that are asked alone: a draw needs to know which slots are free.
 
@@ -20,7 +19,8 @@ use super::offer::Offer;
 use super::place::Round;
 use super::policy::Choice;
 
-/// What follows from a job is over well before the rest is if it takes no longer than this part of it.
+/// A job and what follows from it are over well before the rest is if they take less than this part of it. The job's
+/// own work counts twice, on average hosts as in its rank and on the one that draws: rather asked than late.
 const WELL: f64 = 0.1;
 /// Of so many jobs that have something to bring it is found out how much.
 const BRINGING: usize = 4;
@@ -39,14 +39,14 @@ impl Scheduler {
         let mut line = std::mem::take(&mut self.line);
         let is_new = self.line_up_to_draw(at, round, &mut line);
         for host in self.hosts.spec.ids() {
-            // A slot that was left over was drawn for from all but the jobs that came since.
-            let draws_all = |of: &Self| is_new || of.has_new(host);
-            while round.goes_on()
-                && self.forecasts.is_free(host)
-                && (draws_all(self) || !round.fresh.is_empty())
-                && let only = (!draws_all(self)).then_some(round.fresh.as_slice())
-                && let Some((row, offer)) = self.drawn(at, host, &mut line, only)
-            {
+            while round.goes_on() && self.forecasts.is_free(host) {
+                // A slot that was left over was tried with all but the jobs that came since.
+                let is_left = !is_new && !self.has_new(host);
+                let only = is_left.then_some(round.fresh.as_slice());
+                if only.is_some_and(<[JobId]>::is_empty) {
+                    break;
+                }
+                let Some((row, offer)) = self.drawn(at, host, &mut line, only) else { break };
                 let job = line.take(row);
                 self.settle_for_show(at, job);
                 self.give(at, job, offer, round, out);
@@ -97,7 +97,9 @@ impl Scheduler {
                     return Some((row, offer));
                 }
             } else if wait.may_stay(host) && self.has_all(host, wait.job) {
-                if let Some(offer) = self.drawn_offer(at, wait.job, host) {
+                if self.may_draw(host, wait.job)
+                    && let Some(offer) = self.drawn_offer(at, wait.job, host)
+                {
                     return Some((row, offer));
                 }
             } else if bringing.len() < BRINGING && self.may_draw(host, wait.job) {
@@ -128,11 +130,7 @@ impl Scheduler {
 
     /// The offer of a host to a job that would take it without asking others.
     fn drawn_offer(&mut self, at: Time, job: JobId, host: HostId) -> Option<Offer> {
-        if !self.may_draw(host, job) {
-            return None;
-        }
         let mut offer = self.offer(at, job, host)?;
-        offer.score = offer.finish + self.onward(job, host);
         offer.expect.why = Why::Drawn;
         Some(offer)
     }

@@ -397,7 +397,7 @@ impl Scheduler {
         self.seats_since_round += 1;
         let Offer { finish, cores, expect, .. } = offer;
         self.placed[job] = Placed { due: finish, end: finish, cores, progress: None, expect };
-        // Nor must what was found out for those who ask why count in what is decided later.
+        // What was found out for those who ask why must not count in what is decided later.
         self.lacks.drop_job(job);
         self.jobs.set(job, JobState::Staging(seat));
         if !self.inputs_complete(offer.host, job) {
