@@ -107,7 +107,7 @@ impl Scheduler {
             if self.hosts.slots(host).contains(&slot) {
                 return Err(format!("{host}/{slot} takes jobs beside {}", older.job));
             }
-            if older.attempt >= self.tries[older.job].attempt() {
+            if older.attempt >= self.tries.attempt(older.job) {
                 return Err(format!("an attempt at {} counts as older than itself", older.job));
             }
             if !older.ends && self.jobs.state(older.job).is_over() {

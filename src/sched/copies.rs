@@ -91,7 +91,7 @@ impl Scheduler {
         };
         let is_late = |&(host, _, job): &(HostId, _, JobId)| {
             matches!(self.jobs.state(job), JobState::Running(_))
-                && self.tries[job].copies < MOST
+                && self.tries.trouble(job).is_none_or(|trouble| trouble.copies < MOST)
                 && is_faster(job, host)
                 && self.hosts.older_of(job).is_none()
         };
@@ -107,7 +107,7 @@ impl Scheduler {
         let mut best: Option<(Time, HostId)> = None;
         for &host in self.eligible[job].clone().iter() {
             let is_free = !self.forecasts.of(host).free.is_empty();
-            if host == seat.host || !is_free || self.tries[job].avoid.contains(&host) {
+            if host == seat.host || !is_free || self.tries.avoids(job, host) {
                 continue;
             }
             let cores = self.cores_for(job, host);
@@ -126,7 +126,7 @@ impl Scheduler {
         let JobState::Running(seat) = self.jobs.state(job) else { return };
         let Some(offer) = self.offer(at, job, host).filter(|offer| offer.free) else { return };
         self.set_aside(job, seat, false);
-        self.tries[job].copies += 1;
+        self.tries.trouble_mut(job).copies += 1;
         self.unseat_for_another(job);
         self.bind(at, job, offer, out);
     }

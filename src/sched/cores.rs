@@ -60,8 +60,9 @@ impl Scheduler {
     /// Whether a job is to have a whole host: it says that it gains from all cores, and no ready job has
     /// a longer way to the end of the run.
     pub(super) fn is_big(&self, job: JobId) -> bool {
-        let first = self.jobs.ready().next();
-        self.big[job] && first.is_none_or(|first| self.jobs.rank(job) >= self.jobs.rank(first))
+        let is_first =
+            || self.jobs.ready().next().is_none_or(|first| self.jobs.rank(job) >= self.jobs.rank(first));
+        self.big[job] && is_first()
     }
 
     /// Keeps a host for a big job that is done sooner if it waits until the host is all its own than by
@@ -229,9 +230,14 @@ impl Scheduler {
     /// has passed, too, if `overdue` ones are to be estimated anew.
     pub(super) fn refresh(&mut self, at: Time, overdue: bool) {
         self.touch_moved();
-        for host in self.hosts.spec.ids() {
-            if self.forecasts.is_stale(host) || overdue && self.forecasts.is_overdue(host, at) {
-                self.settle(at, host);
+        while let Some(host) = self.forecasts.first_stale() {
+            self.settle(at, host);
+        }
+        if overdue {
+            for host in self.hosts.spec.ids() {
+                if self.forecasts.is_overdue(host, at) {
+                    self.settle(at, host);
+                }
             }
         }
     }
@@ -239,13 +245,11 @@ impl Scheduler {
     /// Counts the free slots of hosts where something happened, and nothing else.
     pub(super) fn count_free(&mut self) {
         self.touch_moved();
-        for host in self.hosts.spec.ids() {
-            if self.forecasts.is_miscounted(host) {
-                let cores = self.cores_left(host);
-                let slots = self.hosts.open_slots(host).unwrap_or_default().iter().rev().copied();
-                let jobs = &self.jobs;
-                self.forecasts.set_free(host, slots.filter(|&slot| !jobs.is_taken(host, slot)), cores);
-            }
+        while let Some(host) = self.forecasts.first_miscounted() {
+            let cores = self.cores_left(host);
+            let slots = self.hosts.open_slots(host).unwrap_or_default().iter().rev().copied();
+            let jobs = &self.jobs;
+            self.forecasts.set_free(host, slots.filter(|&slot| !jobs.is_taken(host, slot)), cores);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::graph::JobId;
 use crate::run::{Order, Why};
 
 use super::Scheduler;
-use super::line::{Line, Wait};
+use super::line::Line;
 use super::offer::Offer;
 use super::place::Round;
 use super::policy::Choice;
@@ -33,8 +33,21 @@ impl Scheduler {
         self.policy.choice == Choice::Earliest && ready > self.policy.window && many > 0 && ready > many
     }
 
-    /// Has each free slot draw a job.
-    pub(super) fn draw(&mut self, at: Time, round: &mut Round, out: &mut Vec<Order>) {
+    /// Whether free slots are to draw: then what takes no longer to the end than that need not be asked. Where all that
+    /// would stand in line is to be asked anyway, nothing is to be drawn.
+    pub(super) fn draws(&self, at: Time) -> Option<Span> {
+        if !self.is_plenty() || self.is_impatient(at) {
+            return None;
+        }
+        let left = self.soonest_end(at, self.jobs.ready().next()?).since(at).scale(WELL);
+        let is_drawn = |job: &JobId| self.jobs.rank(*job) <= left;
+        let in_line = self.line.last().filter(|last| !self.line.is_void() && is_drawn(last));
+        let last = in_line.or_else(|| self.jobs.ready().take(self.policy.window).last());
+        last.filter(is_drawn).map(|_| left)
+    }
+
+    /// Has each free slot draw a job. Those that take longer than `left` to the end are asked.
+    pub(super) fn draw(&mut self, at: Time, left: Span, round: &mut Round, out: &mut Vec<Order>) {
         self.share_cores();
         let mut line = std::mem::take(&mut self.line);
         let is_new = self.line_up_to_draw(at, round, &mut line);
@@ -46,8 +59,8 @@ impl Scheduler {
                 if only.is_some_and(<[JobId]>::is_empty) {
                     break;
                 }
-                let Some((row, offer)) = self.drawn(at, host, &mut line, only) else { break };
-                let job = line.take(row);
+                let Some((row, offer)) = self.drawn(at, host, left, &mut line, only) else { break };
+                let Some(job) = line.take(row) else { break };
                 self.settle_for_show(at, job);
                 self.give(at, job, offer, round, out);
             }
@@ -59,7 +72,7 @@ impl Scheduler {
     /// Has the first jobs by rank stand in line, of which none needs to have been asked. Returns whether it is a new
     /// one, of which no slot has drawn.
     fn line_up_to_draw(&mut self, at: Time, round: &Round, line: &mut Line) -> bool {
-        line.keep(|job| self.jobs.is_ready(job));
+        line.take_gone(&mut self.jobs);
         let is_new = line.is_void() || !line.is_long(self.policy.window / 2);
         if is_new {
             self.refresh(at, false);
@@ -74,26 +87,28 @@ impl Scheduler {
         is_new
     }
 
-    /// What a free slot of a host draws, by its row in line; with `only`, of no others than those, ascending.
+    /// What a free slot of a host draws, by its row in line; with `only`, of no others than those, ascending. Those
+    /// that take longer than `left` to the end are asked.
     fn drawn(
         &mut self,
         at: Time,
         host: HostId,
+        left: Span,
         line: &mut Line,
         only: Option<&[JobId]>,
     ) -> Option<(usize, Offer)> {
-        let left = self.soonest_end(at, line.jobs().next()?).since(at).scale(WELL).0 as f64;
         let mut bringing = Vec::new();
         let mut pace = (u16::MAX, f64::INFINITY);
-        for (row, wait) in line.waits_mut().iter_mut().enumerate() {
+        for row in 0.. {
+            let Some(wait) = line.wait_mut(row) else { break };
             if only.is_some_and(|only| only.binary_search(&wait.job).is_err()) {
                 continue;
             }
             if wait.system != pace.0 {
                 pace = (wait.system, self.paces.of_system(wait.system)[host]);
             }
-            if wait.rank.0 as f64 + wait.work * pace.1 >= left {
-                if let Some(offer) = self.asked_to_draw(at, host, wait) {
+            if wait.rank.0 as f64 + wait.work * pace.1 >= left.0 as f64 {
+                if let Some(offer) = self.asked_to_draw(at, host, line, row) {
                     return Some((row, offer));
                 }
             } else if wait.may_stay(host) && self.has_all(host, wait.job) {
@@ -136,12 +151,20 @@ impl Scheduler {
     }
 
     /// The offer that a job takes by which the run may be longer, if it takes one now.
-    fn asked_to_draw(&mut self, at: Time, host: HostId, wait: &mut Wait) -> Option<Offer> {
+    fn asked_to_draw(&mut self, at: Time, host: HostId, line: &mut Line, row: usize) -> Option<Offer> {
+        let wait = line.wait_mut(row)?;
         wait.forget_if_past(at);
         if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
             return None;
         }
         self.refresh(at, false);
-        self.suits(at, wait, &[host])
+        let wait = *wait;
+        if self.is_asked_anew(&wait)
+            && let Some(before) = line.overtaken(row)
+        {
+            // It meets those before it, and neither itself nor those behind.
+            self.charge_line(at, before);
+        }
+        self.suits(at, line.wait_mut(row)?, &[host])
     }
 }

@@ -8,7 +8,7 @@ use crate::run::{Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side,
 use super::hosts::Relinked;
 use super::state::{JobState, Seat};
 use super::stores::Transfer;
-use super::{Ending, Phase, Scheduler, Tries};
+use super::{Ending, Phase, Scheduler};
 
 impl Scheduler {
     /// Takes one fact in. Facts about older attempts, ended transfers and unknown ids are stale.
@@ -99,23 +99,23 @@ impl Scheduler {
     /// A job's host or connection was lost while it ran. That is nobody's fault, but a job that takes
     /// every host with it must not do so for ever.
     fn lost_under(&mut self, job: JobId, host: HostId, cause: &str) {
-        let tries = self.blame(job, Some(host), cause);
-        tries.lost += 1;
-        if tries.lost >= self.policy.host_tries {
+        let trouble = self.tries.blame(job, Some(host), cause);
+        trouble.lost += 1;
+        if trouble.lost >= self.policy.host_tries {
             self.exhausted.push(job);
         }
     }
 
     /// Takes a job's slot away; the attempt is over, whatever else is heard of it.
     pub(super) fn unseat(&mut self, job: JobId) {
-        self.tries[job].next += 1;
+        self.tries.end(job);
         self.jobs.set(job, JobState::Waiting);
         self.demand_changed = true;
     }
 
     /// Takes a job's slot away for a better one.
     pub(super) fn unseat_for_another(&mut self, job: JobId) {
-        self.tries[job].next += 1;
+        self.tries.end(job);
         self.jobs.set(job, JobState::Waiting);
     }
 
@@ -144,7 +144,7 @@ impl Scheduler {
         let Some(seat) = self.seat_of(job, attempt) else {
             return self.older_finished(job, attempt, outcome, out);
         };
-        self.tries[job].next += 1;
+        self.tries.end(job);
         if matches!(outcome, Outcome::Built { .. } | Outcome::Failed { .. }) {
             self.end_older(job, out);
         }
@@ -191,7 +191,7 @@ impl Scheduler {
                 self.not_there(host, path);
             }
         }
-        self.tries[job].transient = fault == HostFault::Transient;
+        self.tries.trouble_mut(job).transient = fault == HostFault::Transient;
         if fault == HostFault::Connection {
             self.lost_under(job, host, message);
             self.jobs.set(job, JobState::Waiting);
@@ -199,15 +199,6 @@ impl Scheduler {
         } else {
             self.retry(job, Some(host), message);
         }
-    }
-
-    /// Notes why a job has to be tried again, and prefers others for it from now on if a host is to blame.
-    fn blame(&mut self, job: JobId, host: Option<HostId>, cause: &str) -> &mut Tries {
-        self.any_avoided |= host.is_some();
-        let tries = &mut self.tries[job];
-        cause.clone_into(&mut tries.last_cause);
-        tries.avoid.extend(host.filter(|host| !tries.avoid.contains(host)));
-        tries
     }
 
     /// A host does not have a path that it was thought to have. What only this machine has stays: there
@@ -220,9 +211,9 @@ impl Scheduler {
 
     /// Puts a job back after a host's fault, to be tried elsewhere than there if there is an elsewhere.
     pub(super) fn retry(&mut self, job: JobId, host: Option<HostId>, cause: &str) {
-        let tries = self.blame(job, host, cause);
-        tries.failed += 1;
-        if tries.failed >= self.policy.attempts {
+        let trouble = self.tries.blame(job, host, cause);
+        trouble.failed += 1;
+        if trouble.failed >= self.policy.attempts {
             self.exhausted.push(job);
         }
         self.jobs.set(job, JobState::Waiting);
@@ -230,8 +221,9 @@ impl Scheduler {
     }
 
     pub(super) fn give_up(&mut self, job: JobId, out: &mut Vec<Order>) {
-        let cause = std::mem::take(&mut self.tries[job].last_cause);
-        if self.tries[job].transient {
+        let trouble = self.tries.trouble_mut(job);
+        let cause = std::mem::take(&mut trouble.last_cause);
+        if trouble.transient {
             // What fails in the same way wherever it is tried is a build that fails.
             return self.failed(job, Failure::Build, &cause, out);
         }
@@ -308,7 +300,7 @@ impl Scheduler {
         // Another host would ask the same source. What a host's substituters lack, those of another may have.
         let elsewhere = side != Side::Source || transfer.from == Source::Substituter;
         for (host, job) in self.waiting_for(&transfer) {
-            self.tries[job].next += 1;
+            self.tries.end(job);
             let avoid = elsewhere.then_some(host);
             self.retry(job, avoid, cause);
         }
@@ -369,13 +361,12 @@ impl Scheduler {
         let hopeless: Vec<JobId> = self.jobs.ready().filter(|job| !hope(job)).collect();
         for job in hopeless {
             let drained = self.eligible[job].iter().any(|&host| self.hosts.drained(host).is_some());
-            if drained || self.tries[job].last_cause.is_empty() {
-                self.tries[job].last_cause = self.hosts.why_hopeless(&self.eligible[job]);
+            let trouble = self.tries.trouble_mut(job);
+            if drained || trouble.last_cause.is_empty() {
+                trouble.last_cause = self.hosts.why_hopeless(&self.eligible[job]);
             }
-            if drained {
-                // The host's fault, then, and not the build's.
-                self.tries[job].transient = false;
-            }
+            // If so, it is the host's fault, and not the build's.
+            trouble.transient &= !drained;
             self.give_up(job, out);
         }
     }

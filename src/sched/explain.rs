@@ -71,11 +71,10 @@ impl Scheduler {
         if self.watched.job != Some(job) {
             return;
         }
-        if let Some(before) = self.watched.before.take() {
+        if let Some(mut before) = self.watched.before.take() {
             // It is shown what those before it in line leave, and does not meet itself.
             self.refresh(at, false);
-            self.forecasts.clear();
-            self.charge_line(at, &before);
+            self.charge_line(at, &mut before);
         }
         let mut shown = Vec::new();
         for &host in self.eligible[job].clone().iter() {
@@ -83,7 +82,7 @@ impl Scheduler {
             self.transfer(host, job);
             let Some(offer) = self.offer(at, job, host) else { continue };
             let Expectation { queue, transfer, work, .. } = offer.expect;
-            let (avoided, finish) = (self.tries[job].avoid.contains(&host), offer.finish.since(at));
+            let (avoided, finish) = (self.tries.avoids(job, host), offer.finish.since(at));
             shown.push(OfferParts { host, queue, transfer, work, finish, avoided });
         }
         shown.sort_by_key(|offer| (offer.finish, offer.transfer, offer.host));

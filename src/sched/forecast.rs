@@ -103,8 +103,8 @@ pub(super) struct Forecasts {
     free: FixedBitSet,
     free_slots: Table<HostId, usize>,
     /// Something happened since the outlook was worked out; and since its free slots alone were.
-    stale: Table<HostId, bool>,
-    slots_stale: Table<HostId, bool>,
+    stale: FixedBitSet,
+    slots_stale: FixedBitSet,
 }
 
 /// Later than all that can be.
@@ -121,24 +121,35 @@ impl Forecasts {
             soonest: Table::filled(hosts, NEVER),
             free: FixedBitSet::with_capacity(hosts),
             free_slots: Table::filled(hosts, 0),
-            stale: Table::filled(hosts, true),
-            slots_stale: Table::filled(hosts, true),
+            stale: (0..hosts).collect(),
+            slots_stale: (0..hosts).collect(),
         }
     }
 
     /// Something happened at a host.
     pub fn touch(&mut self, host: HostId) {
-        (self.stale[host], self.slots_stale[host]) = (true, true);
+        self.stale.insert(host.index());
+        self.slots_stale.insert(host.index());
     }
 
     /// Whether something happened since the outlook was worked out.
     pub fn is_stale(&self, host: HostId) -> bool {
-        self.stale[host]
+        self.stale.contains(host.index())
     }
 
     /// Whether something happened since its free slots were counted.
     pub fn is_miscounted(&self, host: HostId) -> bool {
-        self.slots_stale[host]
+        self.slots_stale.contains(host.index())
+    }
+
+    /// The first host where something happened since its outlook was worked out.
+    pub fn first_stale(&self) -> Option<HostId> {
+        self.stale.minimum().map(HostId::from_index)
+    }
+
+    /// The first one where something happened since its free slots were counted.
+    pub fn first_miscounted(&self) -> Option<HostId> {
+        self.slots_stale.minimum().map(HostId::from_index)
     }
 
     /// Replaces the free slots alone; the ends of the others are still to be worked out.
@@ -147,7 +158,7 @@ impl Forecasts {
         known.free.clear();
         known.free.extend(free);
         known.cores = cores;
-        self.slots_stale[host] = false;
+        self.slots_stale.remove(host.index());
         self.note(host);
     }
 
@@ -249,7 +260,8 @@ impl Forecasts {
         outlook.ends.sort_unstable();
         self.known[host].clone_from(&outlook);
         self.settled[host] = outlook;
-        (self.stale[host], self.slots_stale[host]) = (false, false);
+        self.stale.remove(host.index());
+        self.slots_stale.remove(host.index());
         self.entered[host] = false;
         self.note(host);
     }

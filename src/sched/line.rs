@@ -3,10 +3,13 @@
 //! A look at all that waits asks many hosts about many jobs, and from one to the next little changes: what was
 //! best for a job mostly still is. So each look notes for which host a job waits and when it would be done
 //! there, and until the next look a free slot goes to the first in line that waits for its host, or that would
-//! be done sooner there than where it waits. New jobs are asked what they prefer when it is their turn.
+//! be done sooner there than where it waits. New jobs are asked what they prefer when it is their turn: as in a look,
+//! each meets those before it, as busy hosts, and neither itself nor those behind, who would have to wait for it.
 //! If a slot suits nobody in line, all that waits is looked at again.
 
-use crate::base::{Span, Table, Time};
+use std::collections::VecDeque;
+
+use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
 use crate::run::Order;
@@ -15,6 +18,7 @@ use super::Scheduler;
 use super::forecast::NEVER;
 use super::offer::Offer;
 use super::place::Round;
+use super::state::Jobs;
 
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Wait {
     home: Option<HostId>,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
+    /// It counts where it waits.
+    is_charged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +80,13 @@ pub(super) enum Ended {
 /// The jobs that the last look at all that waits left waiting, in the order of their ranks, and what came since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
-    waits: Vec<Wait>,
+    /// Most are taken from near the front.
+    waits: VecDeque<Wait>,
     ended: Ended,
     /// Something happened since the look that no line tells of.
     is_void: bool,
+    /// The room for jobs to be taken out.
+    gone: Vec<JobId>,
 }
 
 impl Line {
@@ -99,24 +108,41 @@ impl Line {
         self.waits.len() >= jobs && self.ended == Ended::Window
     }
 
-    /// Takes out all others than those to keep.
-    pub fn keep(&mut self, mut keeps: impl FnMut(JobId) -> bool) {
-        self.waits.retain(|wait| keeps(wait.job));
+    /// Takes out the jobs that are no longer ready.
+    pub fn take_gone(&mut self, jobs: &mut Jobs) {
+        jobs.take_gone(&mut self.gone);
+        for job in self.gone.drain(..).filter(|&job| !jobs.is_ready(job)) {
+            if let Ok(row) = find(&self.waits, jobs, job) {
+                self.waits.remove(row);
+            }
+        }
+        debug_assert!(self.is_void || self.jobs().all(|job| jobs.is_ready(job)), "in line and not ready");
     }
 
-    /// Those in it.
-    pub fn waits_mut(&mut self) -> &mut [Wait] {
-        &mut self.waits
+    /// The one in a row.
+    pub fn wait_mut(&mut self, row: usize) -> Option<&mut Wait> {
+        self.waits.get_mut(row)
+    }
+
+    /// The last one in it.
+    pub fn last(&self) -> Option<JobId> {
+        Some(self.waits.back()?.job)
     }
 
     /// Takes out the one in a row.
-    pub fn take(&mut self, row: usize) -> JobId {
-        self.waits.remove(row).job
+    pub fn take(&mut self, row: usize) -> Option<JobId> {
+        Some(self.waits.remove(row)?.job)
     }
 
     /// A job is left waiting by a look. Jobs come in the order of their ranks.
     pub fn push(&mut self, wait: Wait) {
-        self.waits.push(wait);
+        self.waits.push_back(wait);
+    }
+
+    /// Those before a row, if the one there or one behind it was asked before.
+    pub fn overtaken(&mut self, row: usize) -> Option<impl Iterator<Item = &mut Wait>> {
+        let was_asked = self.waits.range(row..).any(|wait| wait.best.is_some());
+        was_asked.then(|| self.waits.range_mut(..row))
     }
 
     /// The jobs that wait for a host, and for which.
@@ -149,13 +175,19 @@ impl Line {
     }
 }
 
+/// The row of a job in line, or the one where its rank puts it.
+fn find(waits: &VecDeque<Wait>, jobs: &Jobs, job: JobId) -> Result<usize, usize> {
+    let row = waits.partition_point(|wait| jobs.compare(wait.job, job).is_lt());
+    if waits.get(row).is_some_and(|wait| wait.job == job) { Ok(row) } else { Err(row) }
+}
+
 impl Scheduler {
     /// A job that is yet to be asked.
     pub(super) fn lined_up(&self, job: JobId) -> Wait {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
         let (system, work) = (self.paces.system(job), self.estimates[job].median.0 as f64);
         let (rank, home) = (self.jobs.rank(job), self.pull[job].map(|(home, _)| home));
-        Wait { job, rank, system, work, is_plain, home, best: None }
+        Wait { job, rank, system, work, is_plain, home, best: None, is_charged: false }
     }
 
     /// Fills slots that have become free from the line.
@@ -164,25 +196,32 @@ impl Scheduler {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        line.keep(|job| self.jobs.is_ready(job));
+        line.take_gone(&mut self.jobs);
         self.line_up(&mut line, round);
+        let waits = line.waits.make_contiguous();
         let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
-        if round.free > 0 && line.waits.iter().any(|wait| wait.best.is_none()) {
-            self.charge_line(at, &line.waits);
+        let asks = round.free > 0 && waits.iter().any(|wait| self.is_asked_anew(wait));
+        if asks {
+            // Whoever is asked meets those before it in line, and neither itself nor those behind.
+            self.refresh(at, false);
+            self.forecasts.clear();
+            waits.iter_mut().for_each(|wait| wait.is_charged = false);
         }
         if let Some(job) = self.watched.job
-            && let Some(row) = line.waits.iter().position(|wait| wait.job == job)
+            && let Some(row) = waits.iter().position(|wait| wait.job == job)
         {
-            self.watched.before = Some(line.waits[..row].to_vec());
+            self.watched.before = Some(waits[..row].to_vec());
         }
-        let mut rest = line.waits.as_mut_slice();
+        let mut rest = waits;
         while let Some(first) = rest.first()
             && round.goes_on()
         {
             let least = self.least_alike(first.rank);
-            let alike = rest.iter().take_while(|wait| wait.rank >= least).count().max(1);
-            let (group, behind) = rest.split_at_mut(alike);
-            self.fill_from(at, group, &new, round, out);
+            // A big one is asked but once, or it would meet itself.
+            let alike =
+                if self.is_big(first.job) { 1 } else { rest.iter().take_while(|w| w.rank >= least).count() };
+            let (group, behind) = rest.split_at_mut(alike.max(1));
+            self.fill_from(at, group, &new, asks, round, out);
             rest = behind;
         }
         self.release();
@@ -193,27 +232,31 @@ impl Scheduler {
     /// there are slots that nobody wanted.
     pub(super) fn line_up(&self, line: &mut Line, round: &Round) {
         for &job in round.fresh.iter().filter(|&&job| self.jobs.is_ready(job)) {
-            let row = line.waits.partition_point(|wait| self.jobs.compare(wait.job, job).is_lt());
-            let is_known = line.waits.get(row).is_some_and(|wait| wait.job == job);
+            let Err(row) = find(&line.waits, &self.jobs, job) else { continue };
             let is_behind = row == line.waits.len() && line.ended != Ended::Last;
-            if !is_known && (!is_behind || round.free > round.new) {
+            if !is_behind || round.free > round.new {
                 line.waits.insert(row, self.lined_up(job));
             }
         }
     }
 
-    /// Has the jobs in line count where they wait, at hosts whose outlooks were worked out since.
-    pub(super) fn charge_line(&mut self, at: Time, waits: &[Wait]) {
-        let is_bare = |host: HostId| self.forecasts.of(host).charged == 0;
-        let bare: Table<HostId, bool> = self.hosts.spec.ids().map(is_bare).collect();
+    /// Has jobs in line count where they wait, and no others.
+    pub(super) fn charge_line<'a>(&mut self, at: Time, waits: impl IntoIterator<Item = &'a mut Wait>) {
+        self.forecasts.clear();
         for wait in waits {
-            if let Some(best) = wait.best
-                && bare[best.host]
-                && !self.forecasts.is_free(best.host)
-                && let Some(available) = self.forecasts.available(best.host, at)
-            {
-                self.forecasts.charge(best.host, available + best.keeps);
-            }
+            wait.is_charged = false;
+            self.charge(at, wait);
+        }
+    }
+
+    /// Has a job in line count where it waits.
+    fn charge(&mut self, at: Time, wait: &mut Wait) {
+        if let Some(best) = wait.best
+            && !std::mem::replace(&mut wait.is_charged, true)
+            && !self.forecasts.is_free(best.host)
+            && let Some(available) = self.forecasts.available(best.host, at)
+        {
+            self.forecasts.charge(best.host, available + best.keeps);
         }
     }
 
@@ -223,6 +266,7 @@ impl Scheduler {
         at: Time,
         group: &mut [Wait],
         new: &[HostId],
+        asks: bool,
         round: &mut Round,
         out: &mut Vec<Order>,
     ) {
@@ -235,17 +279,16 @@ impl Scheduler {
                     return;
                 }
                 let is_told = wait.best.is_some() && round.new == 0;
-                if is_told
-                    || !self.may_suit(at, wait, new)
-                    || !self.jobs.is_ready(wait.job)
-                    || beside_inputs && !self.is_free_beside_inputs(wait.job)
-                    || self.is_held_back(wait.job)
-                {
-                    continue;
-                }
-                let Some(offer) = self.suits(at, wait, new) else { continue };
-                if !beside_inputs || offer.expect.transfer == Span::ZERO {
-                    self.give(at, wait.job, offer, round, out);
+                let is_asked = !is_told
+                    && self.may_suit(at, wait, new)
+                    && self.jobs.is_ready(wait.job)
+                    && (!beside_inputs || self.is_free_beside_inputs(wait.job))
+                    && !self.is_held_back(wait.job);
+                let offer = if is_asked { self.suits(at, wait, new) } else { None };
+                match offer.filter(|offer| !beside_inputs || offer.expect.transfer == Span::ZERO) {
+                    Some(offer) => self.give(at, wait.job, offer, round, out),
+                    None if asks && !beside_inputs && self.jobs.is_ready(wait.job) => self.charge(at, wait),
+                    None => {}
                 }
             }
         }
@@ -259,10 +302,15 @@ impl Scheduler {
         new.iter().any(|&host| host == best.host || wait.work * pace[host] < left)
     }
 
+    /// Whether a job in line is to be asked what is best for it: if it never was, and if a host may have to be kept for
+    /// it, each time anew.
+    pub(super) fn is_asked_anew(&self, wait: &Wait) -> bool {
+        wait.best.is_none() || self.is_big(wait.job)
+    }
+
     /// The offer of a host with a free slot that a job in line would take.
     pub(super) fn suits(&mut self, at: Time, wait: &mut Wait, new: &[HostId]) -> Option<Offer> {
-        // A host may have to be kept for a big one, each time anew.
-        let Some(best) = wait.best.filter(|_| !self.is_big(wait.job)) else {
+        let Some(best) = wait.best.filter(|_| !self.is_asked_anew(wait)) else {
             return self.prefers(at, wait);
         };
         let mut soonest: Option<Offer> = None;
@@ -288,10 +336,10 @@ impl Scheduler {
         if offer.free {
             return Some(offer);
         }
-        if wait.best.is_none() {
+        *wait = wait.with(&offer);
+        if !std::mem::replace(&mut wait.is_charged, true) {
             self.forecasts.charge(offer.host, offer.finish);
         }
-        *wait = wait.with(&offer);
         self.placed[wait.job].due = offer.finish;
         None
     }

@@ -37,6 +37,7 @@ mod stage;
 mod state;
 mod steal;
 mod stores;
+mod tries;
 mod unit;
 mod verdict;
 
@@ -53,7 +54,7 @@ use crate::base::{Span, Table, Time};
 use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
-use crate::run::{Attempt, Event, Order, SlotId};
+use crate::run::{Event, Order, SlotId};
 use coming::Coming;
 use cores::Reservation;
 use explain::Watched;
@@ -66,6 +67,7 @@ use paces::Paces;
 use place::Placed;
 use state::Jobs;
 use stores::Stores;
+use tries::Tries;
 
 /// The state of a run, and what to do about each fact.
 #[derive(Clone, Debug)]
@@ -110,9 +112,7 @@ pub struct Scheduler {
     eligible: Table<JobId, Arc<[HostId]>>,
     /// The one host to use for what it can build, as long as it is there.
     only: Option<HostId>,
-    tries: Table<JobId, Tries>,
-    /// Whether any job avoids a host.
-    any_avoided: bool,
+    tries: Tries,
     /// Per job: the host to which inputs were sent ahead for it.
     sent_ahead: Table<JobId, Option<HostId>>,
     /// Per job: what came of placing it last.
@@ -166,27 +166,6 @@ pub struct Scheduler {
     watched: Watched,
 }
 
-/// How often a job was tried, and where in vain.
-#[derive(Clone, Debug, Default)]
-struct Tries {
-    next: u32,
-    failed: u32,
-    /// How often its host or the connection was lost under it.
-    lost: u32,
-    /// How often a copy of it was begun on a faster host.
-    copies: u32,
-    avoid: Vec<HostId>,
-    last_cause: String,
-    /// The last failure was of the builder itself.
-    transient: bool,
-}
-
-impl Tries {
-    fn attempt(&self) -> Attempt {
-        Attempt(self.next)
-    }
-}
-
 /// What the run as a whole is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -233,8 +212,7 @@ impl Scheduler {
             next_poll: Time::ZERO,
             next_look: Time::ZERO,
             sent_ahead: Table::filled(jobs, None),
-            tries: Table::filled(jobs, Tries::default()),
-            any_avoided: false,
+            tries: Tries::new(jobs),
             home_failures: vec![0; work.paths.len()],
             home_retry: BTreeMap::new(),
             unlucky: BTreeSet::new(),

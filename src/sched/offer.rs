@@ -124,10 +124,10 @@ impl Scheduler {
     }
 
     pub(super) fn bars(&self, job: JobId) -> Bars {
-        if self.only.is_none() && !self.any_avoided {
+        if self.only.is_none() && !self.tries.any_avoided() {
             return Bars::NONE;
         }
-        let avoid = &self.tries[job].avoid;
+        let avoid = self.tries.avoided(job);
         let takes = |host: &HostId| self.hosts.takes_jobs(*host) && !avoid.contains(host);
         let spared = !avoid.is_empty() && self.eligible[job].iter().any(takes);
         let only = self.only.filter(|only| takes(only) && self.is_eligible(job, *only));
@@ -141,7 +141,7 @@ impl Scheduler {
     }
 
     pub(super) fn is_barred(&self, job: JobId, host: HostId, bars: Bars) -> bool {
-        bars.only.is_some_and(|only| only != host) || bars.spared && self.tries[job].avoid.contains(&host)
+        bars.only.is_some_and(|only| only != host) || bars.spared && self.tries.avoids(job, host)
     }
 
     /// Looks up which hosts have all of a job's inputs, if that is not known.
@@ -252,8 +252,7 @@ impl Scheduler {
             Choice::Planned => {
                 let planned = self.plan.get(job).copied().flatten();
                 // A plan has no answer to a host that is lost or failed the job.
-                let holds =
-                    planned.filter(|&h| self.hosts.takes_jobs(h) && !self.tries[job].avoid.contains(&h));
+                let holds = planned.filter(|&h| self.hosts.takes_jobs(h) && !self.tries.avoids(job, h));
                 (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
             }
         }
@@ -286,6 +285,10 @@ impl Scheduler {
     pub(super) fn transfer(&mut self, host: HostId, job: JobId) -> Span {
         if let Some(known) = self.lacks.get(host, job) {
             return known;
+        }
+        // Sooner seen than worked out; where it was looked up, it is known.
+        if self.lacks.complete(job).is_none() && self.inputs_complete(host, job) {
+            return Span::ZERO;
         }
         let closure = closure(&mut self.lacks, &mut self.stores, &self.jobs, job);
         let span = self.stores.transfer_time(&self.hosts.spec, host, closure, self.policy.transfer_overhead);

@@ -85,11 +85,10 @@ impl Scheduler {
         if !tells {
             return;
         }
-        let draws = self.is_plenty() && !self.is_impatient(at);
-        if draws {
-            self.count_free()
-        } else {
-            self.refresh(at, false)
+        let draws = self.draws(at);
+        match draws {
+            Some(_) => self.count_free(),
+            None => self.refresh(at, false),
         }
         let mut fresh = self.jobs.take_fresh();
         fresh.sort_unstable();
@@ -101,8 +100,8 @@ impl Scheduler {
         self.follow(at, out);
         let polled = self.poll(at);
         let mut round = self.round(at, tells, fresh);
-        if draws {
-            self.draw(at, &mut round, out);
+        if let Some(left) = draws {
+            self.draw(at, left, &mut round, out);
             round.full = round.new > 0;
         } else if !round.full {
             self.share_cores();
@@ -167,7 +166,7 @@ impl Scheduler {
     }
 
     /// Whether a host has been idle, or a build not been looked at, for too long.
-    fn is_impatient(&self, at: Time) -> bool {
+    pub(super) fn is_impatient(&self, at: Time) -> bool {
         self.patience_ends.is_some_and(|end| end <= at)
     }
 
@@ -181,6 +180,7 @@ impl Scheduler {
         let slots = self.hosts.all_slots();
         let is_time = || {
             self.line.is_void()
+                || fresh.len() > self.policy.window
                 || self.seats_since_round * LOOK >= slots
                 || self.jobs.ready_count() * self.hosts.spec.len() <= FEW
         };
@@ -393,25 +393,28 @@ impl Scheduler {
     }
 
     pub(super) fn seat(&mut self, at: Time, job: JobId, offer: Offer, slot: SlotId, out: &mut Vec<Order>) {
-        let seat = Seat { host: offer.host, slot, attempt: self.tries[job].attempt(), since: at };
+        let seat = Seat { host: offer.host, slot, attempt: self.tries.attempt(job), since: at };
         self.seats_since_round += 1;
         let Offer { finish, cores, expect, .. } = offer;
         self.placed[job] = Placed { due: finish, end: finish, cores, progress: None, expect };
         // What was found out for those who ask why must not count in what is decided later.
         self.lacks.drop_job(job);
-        self.jobs.set(job, JobState::Staging(seat));
-        if !self.inputs_complete(offer.host, job) {
-            self.stage_or_unseat(offer.host, job, out);
+        if self.inputs_complete(offer.host, job) {
+            return self.start(at, job, seat, out);
         }
-        self.start_if_complete(at, job, out);
+        self.jobs.set(job, JobState::Staging(seat));
+        self.stage_or_unseat(offer.host, job, out);
     }
 
     /// Starts a job whose inputs are complete where it sits.
     pub(super) fn start_if_complete(&mut self, at: Time, job: JobId, out: &mut Vec<Order>) {
         let JobState::Staging(seat) = self.jobs.state(job) else { return };
-        if !self.inputs_complete(seat.host, job) {
-            return;
+        if self.inputs_complete(seat.host, job) {
+            self.start(at, job, seat, out);
         }
+    }
+
+    fn start(&mut self, at: Time, job: JobId, seat: Seat, out: &mut Vec<Order>) {
         self.run(job, Seat { since: at, ..seat });
         let Seat { host, slot, attempt, .. } = seat;
         let Placed { cores, expect, .. } = self.placed[job];

@@ -68,7 +68,7 @@ impl Scheduler {
                 self.demand_changed = true;
             }
             Err(path) => {
-                self.tries[job].next += 1;
+                self.tries.end(job);
                 let cause = format!("its input {} is not to be had anywhere", self.work.paths[path].path);
                 self.retry(job, Some(host), &cause);
             }

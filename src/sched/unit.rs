@@ -51,7 +51,7 @@ impl Scheduler {
             let Some(cluster) = self.clusters.of(job) else { continue };
             let ready = |member: &JobId| self.jobs.is_ready(*member);
             let Some(next) = self.members(cluster).iter().copied().find(ready) else { continue };
-            let barred = self.tries[next].avoid.contains(&host) || self.is_held_back(next);
+            let barred = self.tries.avoids(next, host) || self.is_held_back(next);
             if barred || !self.is_eligible(next, host) {
                 continue;
             }
