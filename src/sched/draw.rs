@@ -4,7 +4,8 @@
 //! jobs are ready as there are slots, that is so for few: whichever of the others a free slot is given, it is not
 //! idle, and what follows from the job is over well before all the rest is. So the slot draws, of the first jobs in
 //! line, the first one whose inputs are on its host, or else one that has little to bring. Jobs from which the end is
-//! farther than a part of what all the rest takes are asked where they are done first, as ever, and may wait for that.
+//! farther than a part of what all the rest takes are asked where they are done first, as ever, and may wait for that,
+//! or leave the slot to one that comes soon with more behind it: what is drawn meanwhile is over soon.
 //!
 //! Ends of builds are estimated for those that are asked alone: a draw needs to know which slots are free.
 
@@ -77,7 +78,7 @@ impl Scheduler {
         if is_new {
             self.refresh(at, false);
             self.forecasts.clear();
-            // With so much to do, no slot is kept for what comes.
+            // What is to come is looked for by those that are asked.
             self.coming.begin(Span(u64::MAX));
             let window = self.window(round.free, None);
             line.draw_from(window.into_iter().map(|job| self.lined_up(job)));
@@ -165,6 +166,23 @@ impl Scheduler {
             // It meets those before it, and neither itself nor those behind.
             self.charge_line(at, before);
         }
-        self.suits(at, line.wait_mut(row)?, &[host])
+        let wait = line.wait_mut(row)?;
+        let offer = self.suits(at, wait, &[host])?;
+        if self.is_to_be_kept(at, wait.job, &offer) {
+            *wait = wait.with(&offer);
+            return None;
+        }
+        Some(offer)
+    }
+
+    /// Whether a slot is kept for a job that comes soon. Those are looked for anew.
+    fn is_to_be_kept(&mut self, at: Time, job: JobId, offer: &Offer) -> bool {
+        if self.policy.look_ahead == 0 {
+            return false;
+        }
+        let rank = self.jobs.rank(job);
+        self.coming.begin(rank);
+        self.charge_coming(at, rank);
+        self.is_kept(at, job, offer, None)
     }
 }
