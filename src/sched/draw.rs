@@ -35,7 +35,7 @@ impl Scheduler {
     }
 
     /// Whether free slots are to draw: then what takes no longer to the end than that need not be asked. Where all that
-    /// would stand in line is to be asked anyway, nothing is to be drawn.
+    /// would stand in line ranks higher, nothing is to be drawn.
     pub(super) fn draws(&self, at: Time) -> Option<Span> {
         if !self.is_plenty() || self.is_impatient(at) {
             return None;
@@ -62,6 +62,7 @@ impl Scheduler {
                 }
                 let Some((row, offer)) = self.drawn(at, host, left, &mut line, only) else { break };
                 let Some(job) = line.take(row) else { break };
+                line.forget_charged();
                 self.settle_for_show(at, job);
                 self.give(at, job, offer, round, out);
             }
@@ -74,7 +75,9 @@ impl Scheduler {
     /// one, of which no slot has drawn.
     fn line_up_to_draw(&mut self, at: Time, round: &Round, line: &mut Line) -> bool {
         line.take_gone(&mut self.jobs);
-        let is_new = line.is_void() || !line.is_long(self.policy.window / 2);
+        line.forget_charged();
+        let (window, are_many) = (self.policy.window, round.fresh.len() > self.policy.window);
+        let is_new = line.is_void() || are_many || !line.is_long(window / 2);
         if is_new {
             self.refresh(at, false);
             self.forecasts.clear();
@@ -160,11 +163,9 @@ impl Scheduler {
         }
         self.refresh(at, false);
         let wait = *wait;
-        if self.is_asked_anew(&wait)
-            && let Some(before) = line.overtaken(row)
-        {
+        if self.is_asked_anew(&wait) {
             // It meets those before it, and neither itself nor those behind.
-            self.charge_line(at, before);
+            self.charge_before(at, line, row);
         }
         let wait = line.wait_mut(row)?;
         let offer = self.suits(at, wait, &[host])?;

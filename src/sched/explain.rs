@@ -71,10 +71,11 @@ impl Scheduler {
         if self.watched.job != Some(job) {
             return;
         }
-        if let Some(mut before) = self.watched.before.take() {
+        if let Some(before) = self.watched.before.take() {
             // It is shown what those before it in line leave, and does not meet itself.
             self.refresh(at, false);
-            self.charge_line(at, &mut before);
+            self.forecasts.clear();
+            before.iter().for_each(|wait| self.charge(at, wait));
         }
         let mut shown = Vec::new();
         for &host in self.eligible[job].clone().iter() {

@@ -34,8 +34,6 @@ pub(super) struct Wait {
     home: Option<HostId>,
     /// What was best for it when that was last asked; `None` if it is yet to be.
     best: Option<Best>,
-    /// It counts where it waits.
-    is_charged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +41,8 @@ struct Best {
     host: HostId,
     /// What counts, least first, as in [`Offer`].
     score: Time,
-    /// How long it would keep a slot.
+    /// When it should be over there, and how long it would keep a slot.
+    finish: Time,
     keeps: Span,
 }
 
@@ -60,8 +59,8 @@ impl Wait {
 
     /// The same, now that it waits for the host of this offer.
     pub fn with(self, offer: &Offer) -> Self {
-        let Offer { host, score, .. } = *offer;
-        Self { best: Some(Best { host, score, keeps: offer.expect.work }), ..self }
+        let Offer { host, score, finish, .. } = *offer;
+        Self { best: Some(Best { host, score, finish, keeps: offer.expect.work }), ..self }
     }
 }
 
@@ -85,27 +84,46 @@ pub(super) struct Line {
     ended: Ended,
     /// Something happened since the look that no line tells of.
     is_void: bool,
+    /// So many of the first in it are all that counts where they wait, if that is known.
+    charged: Option<usize>,
     /// The room for jobs to be taken out.
     gone: Vec<JobId>,
 }
 
 impl Line {
     /// Begins a look.
-    pub fn clear(&mut self) {
+    pub fn begin(&mut self, jobs: &mut Jobs) {
+        jobs.take_gone(&mut self.gone);
+        self.gone.clear();
         self.waits.clear();
         (self.ended, self.is_void) = (Ended::default(), false);
     }
 
     /// Begins anew with the first ready jobs, of which none was asked.
     pub fn draw_from(&mut self, waits: impl Iterator<Item = Wait>) {
-        self.clear();
+        self.waits.clear();
         self.waits.extend(waits);
-        self.ended = Ended::Window;
+        (self.ended, self.is_void) = (Ended::Window, false);
     }
 
     /// Whether it has so many jobs, and none but those that are behind it would come before them.
     pub fn is_long(&self, jobs: usize) -> bool {
         self.waits.len() >= jobs && self.ended == Ended::Window
+    }
+
+    /// Whether a look would ask no others than those in it, or it has so many.
+    pub fn is_complete(&self, jobs: usize) -> bool {
+        self.ended == Ended::Last || self.is_long(jobs)
+    }
+
+    /// Whether all that a look came to was given a slot, and more may be ready.
+    pub fn is_used_up(&self) -> bool {
+        self.waits.is_empty() && self.ended == Ended::Window
+    }
+
+    /// What counts where it waits is not known: a slot was given away, or hosts were looked at anew.
+    pub fn forget_charged(&mut self) {
+        self.charged = None;
     }
 
     /// Takes out the jobs that are no longer ready.
@@ -139,12 +157,6 @@ impl Line {
         self.waits.push_back(wait);
     }
 
-    /// Those before a row, if the one there or one behind it was asked before.
-    pub fn overtaken(&mut self, row: usize) -> Option<impl Iterator<Item = &mut Wait>> {
-        let was_asked = self.waits.range(row..).any(|wait| wait.best.is_some());
-        was_asked.then(|| self.waits.range_mut(..row))
-    }
-
     /// The jobs that wait for a host, and for which.
     pub fn hosts(&self) -> impl Iterator<Item = (JobId, HostId)> + '_ {
         self.waits.iter().filter_map(|wait| Some((wait.job, wait.best?.host)))
@@ -153,11 +165,6 @@ impl Line {
     /// The look ends.
     pub fn close(&mut self, ended: Ended) {
         self.ended = ended;
-    }
-
-    /// Whether all that a look would ask are in it.
-    pub fn is_complete(&self) -> bool {
-        self.ended != Ended::Slots
     }
 
     /// The jobs in it.
@@ -187,7 +194,7 @@ impl Scheduler {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
         let (system, work) = (self.paces.system(job), self.estimates[job].median.0 as f64);
         let (rank, home) = (self.jobs.rank(job), self.pull[job].map(|(home, _)| home));
-        Wait { job, rank, system, work, is_plain, home, best: None, is_charged: false }
+        Wait { job, rank, system, work, is_plain, home, best: None }
     }
 
     /// Fills slots that have become free from the line.
@@ -205,9 +212,7 @@ impl Scheduler {
             // Whoever is asked meets those before it in line, and neither itself nor those behind.
             self.refresh(at, false);
             self.forecasts.clear();
-            waits.iter_mut().for_each(|wait| wait.is_charged = false);
-        }
-        if let Some(job) = self.watched.job
+        } else if let Some(job) = self.watched.job
             && let Some(row) = waits.iter().position(|wait| wait.job == job)
         {
             self.watched.before = Some(waits[..row].to_vec());
@@ -217,14 +222,14 @@ impl Scheduler {
             && round.goes_on()
         {
             let least = self.least_alike(first.rank);
-            // A big one is asked but once, or it would meet itself.
-            let alike =
-                if self.is_big(first.job) { 1 } else { rest.iter().take_while(|w| w.rank >= least).count() };
-            let (group, behind) = rest.split_at_mut(alike.max(1));
+            let alike = rest.iter().take_while(|wait| wait.rank >= least).count().max(1);
+            let (group, behind) = rest.split_at_mut(alike);
             self.fill_from(at, group, &new, asks, round, out);
             rest = behind;
         }
         self.release();
+        line.take_gone(&mut self.jobs);
+        self.watched.before = None;
         self.line = line;
     }
 
@@ -240,23 +245,26 @@ impl Scheduler {
         }
     }
 
-    /// Has jobs in line count where they wait, and no others.
-    pub(super) fn charge_line<'a>(&mut self, at: Time, waits: impl IntoIterator<Item = &'a mut Wait>) {
-        self.forecasts.clear();
-        for wait in waits {
-            wait.is_charged = false;
+    /// Has the jobs before a row count where they wait, and no others.
+    pub(super) fn charge_before(&mut self, at: Time, line: &mut Line, row: usize) {
+        let known = line.charged.filter(|&charged| charged <= row);
+        if known.is_none() {
+            self.forecasts.clear();
+        }
+        for wait in line.waits.range(known.unwrap_or(0)..row) {
             self.charge(at, wait);
         }
+        line.charged = Some(row);
     }
 
     /// Has a job in line count where it waits.
-    fn charge(&mut self, at: Time, wait: &mut Wait) {
+    pub(super) fn charge(&mut self, at: Time, wait: &Wait) {
         if let Some(best) = wait.best
-            && !std::mem::replace(&mut wait.is_charged, true)
+            && self.jobs.is_ready(wait.job)
             && !self.forecasts.is_free(best.host)
             && let Some(available) = self.forecasts.available(best.host, at)
         {
-            self.forecasts.charge(best.host, available + best.keeps);
+            self.forecasts.charge(best.host, best.finish.max(available + best.keeps));
         }
     }
 
@@ -284,10 +292,17 @@ impl Scheduler {
                     && self.jobs.is_ready(wait.job)
                     && (!beside_inputs || self.is_free_beside_inputs(wait.job))
                     && !self.is_held_back(wait.job);
-                let offer = if is_asked { self.suits(at, wait, new) } else { None };
-                match offer.filter(|offer| !beside_inputs || offer.expect.transfer == Span::ZERO) {
+                let offer = match is_asked {
+                    // What it waits for is noted when it is its turn.
+                    true if beside_inputs && self.is_asked_anew(wait) => self.wants(at, wait.job),
+                    true => self.suits(at, wait, new),
+                    false => None,
+                };
+                let takes =
+                    |offer: &Offer| offer.free && (!beside_inputs || offer.expect.transfer == Span::ZERO);
+                match offer.filter(takes) {
                     Some(offer) => self.give(at, wait.job, offer, round, out),
-                    None if asks && !beside_inputs && self.jobs.is_ready(wait.job) => self.charge(at, wait),
+                    None if asks && !beside_inputs => self.charge(at, wait),
                     None => {}
                 }
             }
@@ -327,21 +342,24 @@ impl Scheduler {
 
     /// The best offer for a job in line, if it can begin there now. If not, it waits for it.
     fn prefers(&mut self, at: Time, wait: &mut Wait) -> Option<Offer> {
-        let offer = self.best_offer(at, wait.job)?;
-        let offer = self.beside_booked(at, wait.job, offer)?;
-        if let Some(end) = self.reserve(at, wait.job, &offer) {
-            self.placed[wait.job].due = end;
-            return None;
-        }
+        let offer = self.wants(at, wait.job)?;
         if offer.free {
             return Some(offer);
         }
         *wait = wait.with(&offer);
-        if !std::mem::replace(&mut wait.is_charged, true) {
-            self.forecasts.charge(offer.host, offer.finish);
-        }
         self.placed[wait.job].due = offer.finish;
         None
+    }
+
+    /// The best offer for a job, unless a host is kept for it or all slots are for others.
+    fn wants(&mut self, at: Time, job: JobId) -> Option<Offer> {
+        let offer = self.best_offer(at, job)?;
+        let offer = self.beside_booked(at, job, offer)?;
+        if let Some(end) = self.reserve(at, job, &offer) {
+            self.placed[job].due = end;
+            return None;
+        }
+        Some(offer)
     }
 
     /// The offer of a host with a free slot, if a job may have it and would be done there before `limit`.

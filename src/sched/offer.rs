@@ -288,6 +288,7 @@ impl Scheduler {
         }
         // Sooner seen than worked out; where it was looked up, it is known.
         if self.lacks.complete(job).is_none() && self.inputs_complete(host, job) {
+            self.lacks.set(host, job, Span::ZERO);
             return Span::ZERO;
         }
         let closure = closure(&mut self.lacks, &mut self.stores, &self.jobs, job);

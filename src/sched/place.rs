@@ -106,7 +106,7 @@ impl Scheduler {
         } else if !round.full {
             self.share_cores();
             self.fill(at, &mut round, out);
-            if round.new > 0 && self.line.is_complete() {
+            if round.new > 0 && self.line.is_complete(self.policy.window.div_ceil(2)) {
                 let window = self.line.jobs().collect::<Vec<_>>();
                 self.use_idle(at, &window, &round.fresh, out);
             } else {
@@ -114,8 +114,11 @@ impl Scheduler {
                 round.full = round.new > 0;
             }
         }
-        if round.full {
+        while round.full {
+            let free = round.free;
             self.look(at, polled, &mut round, out);
+            // Where all that is looked at has a slot now and there are more, so are others.
+            round.full = self.line.is_used_up() && (1..free).contains(&round.free);
         }
         for (host, &free) in self.forecasts.free_slots().iter() {
             self.left_free[host] = free;
@@ -129,9 +132,10 @@ impl Scheduler {
         self.patience_ends = None;
         self.refresh(at, true);
         self.forecasts.clear();
-        self.line.clear();
+        self.line.begin(&mut self.jobs);
         round.ahead = self.policy.prefetch > 0 && self.may_send_ahead();
         if !round.goes_on() {
+            self.line.close(Ended::Slots);
             return;
         }
         let window = self.window(round.free, (!polled).then_some(&round.fresh));

@@ -117,7 +117,9 @@ fn job() -> impl Strategy<Value = JobDraw> {
 
 fn host() -> impl Strategy<Value = HostDraw> {
     let says = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
-    (0u32..3, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 6]), any::<bool>(), says).prop_map(
+    // Now and then more than are filled by what is looked at.
+    let slots = prop_oneof![8 => 0u32..3, 1 => Just(9)];
+    (slots, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 6]), any::<bool>(), says).prop_map(
         |(slots, speed, systems, cores, emulates_slowly, (big, only_big, says_so, substitutes))| HostDraw {
             slots,
             speed: f64::from(speed) / 2.0,
@@ -138,9 +140,14 @@ pub fn calm() -> impl Strategy<Value = Case> {
         prop::collection::vec(host(), 2..5),
         any::<bool>(),
         prop::option::of(LEAST_UPLINK..3_000_000),
-        (prop::sample::select(Policy::NAMES), prop::option::of(0u32..5), any::<bool>()),
+        (
+            prop::sample::select(Policy::NAMES),
+            prop::option::of(0u32..5),
+            any::<bool>(),
+            prop::bool::weighted(0.2),
+        ),
     )
-        .prop_map(|(jobs, hosts, keep_going, uplink, (policy, cores, soon_plenty))| {
+        .prop_map(|(jobs, hosts, keep_going, uplink, (policy, cores, soon_plenty, exact))| {
             let mut policy = Policy { keep_going, ..Policy::named(policy).expect("a name of a policy") };
             if soon_plenty {
                 (policy.window, policy.plenty) = (2, policy.plenty.min(1));
@@ -150,7 +157,11 @@ pub fn calm() -> impl Strategy<Value = Case> {
             }
             let specs: Table<HostId, Host> = hosts.iter().enumerate().map(|(i, h)| describe(i, h)).collect();
             let cost = |job: &JobDraw| {
-                let median = if job.estimated_low { Span(job.micros / 3) } else { Span(job.micros * 2) };
+                let median = match job.estimated_low {
+                    _ if exact => Span(job.micros),
+                    true => Span(job.micros / 3),
+                    false => Span(job.micros * 2),
+                };
                 Cost { median, p10: median.scale(0.5), p90: median.scale(2.0) }
             };
             let mut wires: Table<HostId, Wire> = specs.rows().iter().map(|h| Wire::from(h.link)).collect();
