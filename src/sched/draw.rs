@@ -112,7 +112,7 @@ impl Scheduler {
                 pace = (wait.system, self.paces.of_system(wait.system)[host]);
             }
             if wait.rank.0 as f64 + wait.work * pace.1 >= left.0 as f64 {
-                if let Some(offer) = self.asked_to_draw(at, host, line, row) {
+                if let Some(offer) = self.asked_to_draw(at, host, left, line, row) {
                     return Some((row, offer));
                 }
             } else if wait.may_stay(host) && self.has_all(host, wait.job) {
@@ -155,7 +155,14 @@ impl Scheduler {
     }
 
     /// The offer that a job takes by which the run may be longer, if it takes one now.
-    fn asked_to_draw(&mut self, at: Time, host: HostId, line: &mut Line, row: usize) -> Option<Offer> {
+    fn asked_to_draw(
+        &mut self,
+        at: Time,
+        host: HostId,
+        left: Span,
+        line: &mut Line,
+        row: usize,
+    ) -> Option<Offer> {
         let wait = line.wait_mut(row)?;
         wait.forget_if_past(at);
         if !self.may_suit(at, wait, &[host]) || !self.jobs.is_ready(wait.job) || self.is_held_back(wait.job) {
@@ -169,7 +176,8 @@ impl Scheduler {
         }
         let wait = line.wait_mut(row)?;
         let offer = self.suits(at, wait, &[host])?;
-        if self.is_to_be_kept(at, wait.job, &offer) {
+        // What keeps the slot for no longer than that is not in the way of anything.
+        if offer.expect.work > left && self.is_to_be_kept(at, wait.job, &offer) {
             *wait = wait.with(&offer);
             return None;
         }
