@@ -177,21 +177,27 @@ impl Scheduler {
         let wait = line.wait_mut(row)?;
         let offer = self.suits(at, wait, &[host])?;
         // What keeps the slot for no longer than that is not in the way of anything.
-        if offer.expect.work > left && self.is_to_be_kept(at, wait.job, &offer) {
-            *wait = wait.with(&offer);
-            return None;
+        if offer.expect.work <= left || !self.is_to_be_kept(at, wait.job, &offer, line) {
+            return Some(offer);
         }
-        Some(offer)
+        let wait = line.wait_mut(row)?;
+        *wait = wait.with(&offer);
+        self.placed[wait.job].due = offer.finish;
+        None
     }
 
-    /// Whether a slot is kept for a job that comes soon. Those are looked for anew.
-    fn is_to_be_kept(&mut self, at: Time, job: JobId, offer: &Offer) -> bool {
+    /// Whether a slot is kept for a job that comes soon. Those are looked for anew, by what stands in line, too.
+    fn is_to_be_kept(&mut self, at: Time, job: JobId, offer: &Offer, line: &mut Line) -> bool {
         if self.policy.look_ahead == 0 {
             return false;
         }
         let rank = self.jobs.rank(job);
         self.coming.begin(rank);
+        std::mem::swap(&mut self.line, line);
         self.charge_coming(at, rank);
+        std::mem::swap(&mut self.line, line);
+        // What comes counts as well now.
+        line.forget_charged();
         self.is_kept(at, job, offer, None)
     }
 }

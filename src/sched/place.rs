@@ -114,11 +114,15 @@ impl Scheduler {
                 round.full = round.new > 0;
             }
         }
+        let mut looked_at = None;
         while round.full {
             let free = round.free;
-            self.look(at, polled, &mut round, out);
+            looked_at = self.look(at, polled, &mut round, out);
             // Where all that is looked at has a slot now and there are more, so are others.
             round.full = self.line.is_used_up() && (1..free).contains(&round.free);
+        }
+        if let Some(window) = looked_at.filter(|_| round.free > 0) {
+            self.use_idle(at, &window, &window, out);
         }
         for (host, &free) in self.forecasts.free_slots().iter() {
             self.left_free[host] = free;
@@ -126,8 +130,14 @@ impl Scheduler {
         self.jobs.give_back(round.fresh);
     }
 
-    /// Looks at all ready jobs, as far as the window goes.
-    fn look(&mut self, at: Time, polled: bool, round: &mut Round, out: &mut Vec<Order>) {
+    /// Looks at all ready jobs, as far as the window goes, and returns them, unless nothing can come of it.
+    fn look(
+        &mut self,
+        at: Time,
+        polled: bool,
+        round: &mut Round,
+        out: &mut Vec<Order>,
+    ) -> Option<Vec<JobId>> {
         self.seats_since_round = 0;
         self.patience_ends = None;
         self.refresh(at, true);
@@ -136,7 +146,7 @@ impl Scheduler {
         round.ahead = self.policy.prefetch > 0 && self.may_send_ahead();
         if !round.goes_on() {
             self.line.close(Ended::Slots);
-            return;
+            return None;
         }
         let window = self.window(round.free, (!polled).then_some(&round.fresh));
         self.share_cores();
@@ -157,9 +167,7 @@ impl Scheduler {
             () if window.len() >= self.policy.window => Ended::Window,
             () => Ended::Last,
         });
-        if round.free > 0 {
-            self.use_idle(at, &window, &window, out);
-        }
+        Some(window)
     }
 
     /// What free slots are good for that no ready job of `window` wants. Those of `fresh` are new to it.
@@ -280,6 +288,7 @@ impl Scheduler {
             self.placed[job].due = Time::ZERO;
             let tried = tried.get(row).copied().flatten().filter(|(offer, was)| stands(self, offer, *was));
             let Some(mut offer) = tried.map(|(offer, _)| offer).or_else(|| self.best_offer(at, job)) else {
+                self.line.push(self.lined_up(job));
                 continue;
             };
             if self.expects_others(at, job, &offer) && !offer.free {
