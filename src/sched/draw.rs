@@ -76,8 +76,8 @@ impl Scheduler {
     fn line_up_to_draw(&mut self, at: Time, round: &Round, line: &mut Line) -> bool {
         line.take_gone(&mut self.jobs);
         line.forget_charged();
-        let (window, are_many) = (self.policy.window, round.fresh.len() > self.policy.window);
-        let is_new = line.is_void() || are_many || !line.is_long(window / 2);
+        let are_many = round.fresh.len() > self.policy.window;
+        let is_new = line.is_void() || are_many || !line.is_long(self.policy.window.div_ceil(2));
         if is_new {
             self.refresh(at, false);
             self.forecasts.clear();

@@ -5,7 +5,7 @@
 //! there, and until the next look a free slot goes to the first in line that waits for its host, or that would
 //! be done sooner there than where it waits. New jobs are asked what they prefer when it is their turn: as in a look,
 //! each meets those before it, as busy hosts, and neither itself nor those behind, who would have to wait for it.
-//! If a slot suits nobody in line, all that waits is looked at again.
+//! If a slot suits nobody in line and more may be ready, all that waits is looked at again.
 
 use std::collections::VecDeque;
 
