@@ -61,8 +61,7 @@ impl Scheduler {
                     break;
                 }
                 let Some((row, offer)) = self.drawn(at, host, left, &mut line, only) else { break };
-                let Some(job) = line.take(row) else { break };
-                line.forget_charged();
+                let job = line.take(row);
                 self.settle_for_show(at, job);
                 self.give(at, job, offer, round, out);
             }
@@ -74,10 +73,10 @@ impl Scheduler {
     /// Has the first jobs by rank stand in line, of which none needs to have been asked. Returns whether it is a new
     /// one, of which no slot has drawn.
     fn line_up_to_draw(&mut self, at: Time, round: &Round, line: &mut Line) -> bool {
-        line.take_gone(&mut self.jobs);
+        line.keep_ready(&self.jobs);
         line.forget_charged();
         let are_many = round.fresh.len() > self.policy.window;
-        let is_new = line.is_void() || are_many || !line.is_long(self.policy.window.div_ceil(2));
+        let is_new = line.is_void() || are_many || !line.is_long(self.enough_in_line());
         if is_new {
             self.refresh(at, false);
             self.forecasts.clear();
@@ -169,8 +168,7 @@ impl Scheduler {
             return None;
         }
         self.refresh(at, false);
-        let wait = *wait;
-        if self.is_asked_anew(&wait) {
+        if self.is_asked_anew(wait) {
             // It meets those before it, and neither itself nor those behind.
             self.charge_before(at, line, row);
         }

@@ -365,7 +365,7 @@ impl Scheduler {
             if drained || trouble.last_cause.is_empty() {
                 trouble.last_cause = self.hosts.why_hopeless(&self.eligible[job]);
             }
-            // If so, it is the host's fault, and not the build's.
+            // Of a host that takes no more jobs it is the fault, and not of the build.
             trouble.transient &= !drained;
             self.give_up(job, out);
         }

@@ -7,8 +7,6 @@
 //! each meets those before it, as busy hosts, and neither itself nor those behind, who would have to wait for it.
 //! If a slot suits nobody in line and more may be ready, all that waits is looked at again.
 
-use std::collections::VecDeque;
-
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
@@ -79,31 +77,26 @@ pub(super) enum Ended {
 /// The jobs that the last look at all that waits left waiting, in the order of their ranks, and what came since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
-    /// Most are taken from near the front.
-    waits: VecDeque<Wait>,
+    waits: Vec<Wait>,
     ended: Ended,
     /// Something happened since the look that no line tells of.
     is_void: bool,
     /// So many of the first in it are all that counts where they wait, if that is known.
     charged: Option<usize>,
-    /// The room for jobs to be taken out.
-    gone: Vec<JobId>,
 }
 
 impl Line {
     /// Begins a look.
-    pub fn begin(&mut self, jobs: &mut Jobs) {
-        jobs.take_gone(&mut self.gone);
-        self.gone.clear();
+    pub fn clear(&mut self) {
         self.waits.clear();
         (self.ended, self.is_void) = (Ended::default(), false);
     }
 
     /// Begins anew with the first ready jobs, of which none was asked.
     pub fn draw_from(&mut self, waits: impl Iterator<Item = Wait>) {
-        self.waits.clear();
+        self.clear();
         self.waits.extend(waits);
-        (self.ended, self.is_void) = (Ended::Window, false);
+        self.ended = Ended::Window;
     }
 
     /// Whether it has so many jobs, and none but those that are behind it would come before them.
@@ -127,14 +120,8 @@ impl Line {
     }
 
     /// Takes out the jobs that are no longer ready.
-    pub fn take_gone(&mut self, jobs: &mut Jobs) {
-        jobs.take_gone(&mut self.gone);
-        for job in self.gone.drain(..).filter(|&job| !jobs.is_ready(job)) {
-            if let Ok(row) = find(&self.waits, jobs, job) {
-                self.waits.remove(row);
-            }
-        }
-        debug_assert!(self.is_void || self.jobs().all(|job| jobs.is_ready(job)), "in line and not ready");
+    pub fn keep_ready(&mut self, jobs: &Jobs) {
+        self.waits.retain(|wait| jobs.is_ready(wait.job));
     }
 
     /// The one in a row.
@@ -144,17 +131,18 @@ impl Line {
 
     /// The last one in it.
     pub fn last(&self) -> Option<JobId> {
-        Some(self.waits.back()?.job)
+        Some(self.waits.last()?.job)
     }
 
-    /// Takes out the one in a row.
-    pub fn take(&mut self, row: usize) -> Option<JobId> {
-        Some(self.waits.remove(row)?.job)
+    /// Takes out the one in a row, which is given a slot.
+    pub fn take(&mut self, row: usize) -> JobId {
+        self.forget_charged();
+        self.waits.remove(row).job
     }
 
     /// A job is left waiting by a look. Jobs come in the order of their ranks.
     pub fn push(&mut self, wait: Wait) {
-        self.waits.push_back(wait);
+        self.waits.push(wait);
     }
 
     /// The jobs that wait for a host, and for which.
@@ -183,12 +171,17 @@ impl Line {
 }
 
 /// The row of a job in line, or the one where its rank puts it.
-fn find(waits: &VecDeque<Wait>, jobs: &Jobs, job: JobId) -> Result<usize, usize> {
+fn find(waits: &[Wait], jobs: &Jobs, job: JobId) -> Result<usize, usize> {
     let row = waits.partition_point(|wait| jobs.compare(wait.job, job).is_lt());
     if waits.get(row).is_some_and(|wait| wait.job == job) { Ok(row) } else { Err(row) }
 }
 
 impl Scheduler {
+    /// So many in line are enough until the next look, if more are ready.
+    pub(super) fn enough_in_line(&self) -> usize {
+        self.policy.window.div_ceil(2)
+    }
+
     /// A job that is yet to be asked.
     pub(super) fn lined_up(&self, job: JobId) -> Wait {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
@@ -203,9 +196,9 @@ impl Scheduler {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        line.take_gone(&mut self.jobs);
+        line.keep_ready(&self.jobs);
         self.line_up(&mut line, round);
-        let waits = line.waits.make_contiguous();
+        let waits = line.waits.as_mut_slice();
         let new: Vec<HostId> = self.hosts.spec.ids().filter(|&host| self.has_new(host)).collect();
         let asks = round.free > 0 && waits.iter().any(|wait| self.is_asked_anew(wait));
         if asks {
@@ -228,7 +221,7 @@ impl Scheduler {
             rest = behind;
         }
         self.release();
-        line.take_gone(&mut self.jobs);
+        line.keep_ready(&self.jobs);
         self.watched.before = None;
         self.line = line;
     }
@@ -251,7 +244,7 @@ impl Scheduler {
         if known.is_none() {
             self.forecasts.clear();
         }
-        for wait in line.waits.range(known.unwrap_or(0)..row) {
+        for wait in &line.waits[known.unwrap_or(0)..row] {
             self.charge(at, wait);
         }
         line.charged = Some(row);

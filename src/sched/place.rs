@@ -106,7 +106,7 @@ impl Scheduler {
         } else if !round.full {
             self.share_cores();
             self.fill(at, &mut round, out);
-            if round.new > 0 && self.line.is_complete(self.policy.window.div_ceil(2)) {
+            if round.new > 0 && self.line.is_complete(self.enough_in_line()) {
                 let window = self.line.jobs().collect::<Vec<_>>();
                 self.use_idle(at, &window, &round.fresh, out);
             } else {
@@ -142,7 +142,7 @@ impl Scheduler {
         self.patience_ends = None;
         self.refresh(at, true);
         self.forecasts.clear();
-        self.line.begin(&mut self.jobs);
+        self.line.clear();
         round.ahead = self.policy.prefetch > 0 && self.may_send_ahead();
         if !round.goes_on() {
             self.line.close(Ended::Slots);

@@ -97,10 +97,9 @@ pub(super) struct Jobs {
     /// Rank the ready jobs by when they became so.
     by_arrival: bool,
     arrivals: u64,
-    /// Hosts where a seat was taken or left, jobs that became ready, and jobs that were so, since each was last asked.
+    /// Hosts where a seat was taken or left, and jobs that became ready, since each was last asked.
     moved: Vec<HostId>,
     fresh: Vec<JobId>,
-    gone: Vec<JobId>,
 }
 
 /// When it is a ready job's turn. Least first: the highest rank; of equal ones, the job with the longest chain
@@ -157,7 +156,6 @@ impl Jobs {
             arrivals: 0,
             moved: Vec::new(),
             fresh: Vec::new(),
-            gone: Vec::new(),
         }
     }
 
@@ -271,12 +269,6 @@ impl Jobs {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Exchanges an empty list for that of the jobs that were ready and had another state since this was last asked;
-    /// some may be ready again.
-    pub fn take_gone(&mut self, list: &mut Vec<JobId>) {
-        std::mem::swap(&mut self.gone, list);
-    }
-
     /// Takes back the list that [`Jobs::take_fresh`] gave out, for its room.
     pub fn give_back(&mut self, mut list: Vec<JobId>) {
         if self.fresh.is_empty() {
@@ -311,7 +303,6 @@ impl Jobs {
         match from {
             JobState::Ready => {
                 self.ready.remove(&self.turn(job));
-                self.gone.push(job);
             }
             JobState::Staging(_) if moves_on => {
                 self.staging.remove(&job);

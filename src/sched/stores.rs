@@ -46,8 +46,6 @@ pub(super) struct Stores {
     sources: Vec<usize>,
     /// The number of changes to links and hosts, from 1.
     changes: u32,
-    /// The room for what is yet to be gone through.
-    stack: Vec<PathId>,
 }
 
 /// One path. What is asked of it together lies side by side.
@@ -101,7 +99,6 @@ impl Stores {
             from: vec![0; hosts + 1],
             sources: Vec::new(),
             changes: 1,
-            stack: Vec::new(),
         };
         work.wanted.iter().for_each(|&path| stores.paths[path].wanted = true);
         stores.reachable[HostId::HOME] = true;
@@ -123,8 +120,8 @@ impl Stores {
         if self.holds(host, path) {
             return;
         }
-        self.stack.push(path);
-        while let Some(p) = self.stack.pop() {
+        let mut stack = vec![path];
+        while let Some(p) = stack.pop() {
             if self.holders.insert(p, host) {
                 let row = &mut self.paths[p];
                 // Nobody could look for what nobody had.
@@ -135,7 +132,7 @@ impl Stores {
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
-                self.stack.extend_from_slice(&self.refs[p]);
+                stack.extend_from_slice(&self.refs[p]);
             }
         }
     }
