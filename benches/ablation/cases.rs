@@ -4,7 +4,7 @@ use drvdispatch::sched::Policy;
 use drvdispatch::sim::Measured;
 use rayon::prelude::*;
 
-use crate::common::clusters::Cluster;
+use crate::common::clusters::{Cluster, FOREIGN};
 use crate::common::graphs::Source;
 use crate::common::run::Setting;
 use crate::policies::{REHEARSED, is_clairvoyant};
@@ -57,7 +57,10 @@ impl Cases<'_> {
     /// All policies at all sigmas in one world.
     fn world(&self, source: usize, fleet: usize, seed: u64) -> Vec<Result<Row, String>> {
         let mut input = self.sources[source].seeded(seed);
-        let Cluster { hosts, told, .. } = &self.fleets[fleet];
+        let Cluster { hosts, told, is_mixed, .. } = &self.fleets[fleet];
+        if *is_mixed {
+            input = input.mixed(FOREIGN, seed);
+        }
         if hosts.rows().iter().all(|host| host.cores == 0) {
             input.parallel.iter_mut().for_each(|(_, part)| *part = 0.0);
         }

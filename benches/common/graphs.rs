@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use drvdispatch::base::{Span, Table};
+use drvdispatch::base::{Random, Span, Table};
 use drvdispatch::cost::guess_sizes;
 use drvdispatch::graph::{Graph, JobId, PathSpec, Workload};
 use drvdispatch::nix::parse_show;
@@ -81,6 +81,20 @@ impl Source {
         }
         let parallel = model.parallel(&real, &truth);
         Input { real, told, truth, parallel }
+    }
+}
+
+impl Input {
+    /// The same with each other job, by chance, for another system.
+    pub fn mixed(mut self, system: &str, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        for (job, told) in self.told.jobs.iter_mut() {
+            if random.below(2) == 0 {
+                system.clone_into(&mut told.system);
+                system.clone_into(&mut self.real.jobs[job].system);
+            }
+        }
+        self
     }
 }
 
@@ -210,7 +224,6 @@ fn complete(facts: &mut Value) {
 
 /// A made-up graph of any size, about as deep as those of distributions, with near and far inputs.
 pub fn made_up(jobs: usize, seed: u64) -> Source {
-    use drvdispatch::base::Random;
     use drvdispatch::graph::{Job, Origin, PathId};
     let mut random = Random::new(seed);
     let mut work = Workload::default();

@@ -41,18 +41,20 @@ impl<'a> Setting<'a> {
         noisy(&self.input.truth, sigma, seed)
     }
 
-    /// What no schedule beats, if every host may build every job.
+    /// What no schedule beats.
     pub fn bound(&self) -> Span {
         let (work, parallel) = (&self.input.real, &self.input.parallel);
-        let eligible = Table::filled(work.jobs.len(), self.hosts.ids().collect());
+        let eligible = self.eligible();
         let limits = limits(work, self.hosts, &eligible, parallel, |id| self.hosts[id].lanes());
         makespan_bound(work, &self.input.truth, &limits)
     }
 
-    /// Who may build each job: everybody who builds.
+    /// Who may build each job: everybody who builds for its system, whatever features it asks for.
     fn eligible(&self) -> Table<JobId, Vec<HostId>> {
-        let all: Vec<HostId> = self.hosts.ids().filter(|&host| self.hosts[host].slots > 0).collect();
-        Table::filled(self.input.told.jobs.len(), all)
+        let builds = |system: &str| {
+            self.hosts.ids().filter(|&host| self.hosts[host].lacks(system, &[]).is_none()).collect()
+        };
+        self.input.told.jobs.rows().iter().map(|job| builds(&job.system)).collect()
     }
 
     /// The policy that a run would have in place of this one, the default.
