@@ -7,9 +7,11 @@
 //! nothing is to be gained between equally fast ones.
 //!
 //! The older attempt keeps its slot, but not the job: that has its seat where its newest attempt is, and
-//! [`super::hosts::Older`] has the other one.
+//! [`super::hosts::Older`] has the other one. Where both are slow, a third attempt may follow on a faster host: to end
+//! one of the two for it would be to trust an estimate that was wrong before.
 
 use crate::base::{Span, Time};
+use crate::cost::remaining;
 use crate::fleet::HostId;
 use crate::graph::JobId;
 use crate::run::{Attempt, Order, Outcome};
@@ -20,13 +22,21 @@ use super::state::{JobState, Seat};
 use super::{Phase, Scheduler};
 
 /// How many copies of a job are begun at most.
-const MOST: u32 = 2;
+pub(super) const MOST: u32 = 2;
 /// Parts of the time since the beginning after which the builds are looked at again.
 const AGAIN: f64 = 0.02;
 /// A copy has to gain so much: another build of the same for less only costs.
 const LEAST_GAIN: Span = Span::from_millis(200);
 /// The least such time.
 const SOONEST: Span = Span::from_millis(500);
+
+/// What is to be expected of the attempts at a running job.
+struct Outlook {
+    /// All of its work, on one core of a host of speed 1.
+    work: Span,
+    /// When one of them should be over and its output where it is needed.
+    end: Time,
+}
 
 impl Scheduler {
     /// Has idle hosts build what slower ones are not done with, if nothing that is ready needs them.
@@ -70,44 +80,66 @@ impl Scheduler {
 
     /// Begins a copy of each job that is done sooner by one, the one that ends last first.
     fn copy_what_gains(&mut self, at: Time, late: &[(Time, JobId)], margin: f64, out: &mut Vec<Order>) {
-        for &(end, job) in late.iter().rev() {
-            let Some(seat) = self.jobs.state(job).seat() else { continue };
-            let here = (end + self.onward(job, seat.host)).since(at);
-            let gains = |finish: Time| finish.since(at).scale(margin) + LEAST_GAIN < here;
-            if let Some(host) = self.soonest_copy(at, job, gains) {
+        for &(_, job) in late.iter().rev() {
+            let Some(outlook) = self.outlook_of(at, job) else { continue };
+            let rest = outlook.end.since(at);
+            let gains = |finish: Time| finish.since(at).scale(margin) + LEAST_GAIN < rest;
+            if let Some(host) = self.soonest_copy(at, job, outlook.work, gains) {
                 self.begin_copy(at, job, host, out);
             }
         }
     }
 
-    /// The running jobs that a free host would build faster than theirs does, with when they should end.
+    /// The running jobs that a free host would build faster than theirs do, with when they should end.
     fn late_builds(&self, at: Time) -> Vec<(Time, JobId)> {
         let free: Vec<HostId> =
             self.hosts.spec.ids().filter(|&h| !self.forecasts.of(h).free.is_empty()).collect();
         let is_faster = |job: JobId, here: HostId| {
             let pace = self.paces.of_job(job);
-            let faster = |h: &&HostId| pace[**h] < pace[here];
-            free.iter().filter(faster).any(|h| self.is_eligible(job, *h))
+            let here = self.older_of(job).map(|(host, _)| pace[host]).fold(pace[here], f64::min);
+            free.iter().filter(|h| pace[**h] < here).any(|h| self.is_eligible(job, *h))
         };
         let is_late = |&(host, _, job): &(HostId, _, JobId)| {
             matches!(self.jobs.state(job), JobState::Running(_))
                 && self.tries.trouble(job).is_none_or(|trouble| trouble.copies < MOST)
                 && is_faster(job, host)
-                && self.hosts.older_of(job).is_none()
         };
         let seated = self.jobs.seated().filter(is_late);
         seated.map(|(host, _, job)| (self.expected_end(at, host, job), job)).collect()
     }
 
-    /// The free host that would have all of a running job's work done first, if that `gains` enough.
-    fn soonest_copy(&mut self, at: Time, job: JobId, gains: impl Fn(Time) -> bool) -> Option<HostId> {
+    /// What is to be expected of a running job's attempts. Each of them tells how much work it is at least.
+    fn outlook_of(&self, at: Time, job: JobId) -> Option<Outlook> {
         let JobState::Running(seat) = self.jobs.state(job) else { return None };
-        let here = self.paces.of(job, seat.host) * self.amdahl(job, seat.host, self.placed[job].cores);
-        let work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / here);
+        let pace = |host: HostId, cores: u32| self.paces.of(job, host) * self.amdahl(job, host, cores);
+        let newest = (seat.host, seat.since, pace(seat.host, self.placed[job].cores));
+        let older = self.older_of(job).map(|(host, older)| (host, older.since, pace(host, older.cores)));
+        let attempts: Vec<(HostId, Time, f64)> = older.chain([newest]).collect();
+        let mut work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / newest.2);
+        for &(_, since, pace) in &attempts {
+            let done = at.since(since).scale(1.0 / pace);
+            if done > work {
+                work = done + remaining(&self.estimates[job], done);
+            }
+        }
+        let ends =
+            attempts.iter().map(|&(host, since, pace)| since + work.scale(pace) + self.onward(job, host));
+        Some(Outlook { work, end: ends.min()? })
+    }
+
+    /// The free host that would have all of a running job's work done first, if that `gains` enough.
+    fn soonest_copy(
+        &mut self,
+        at: Time,
+        job: JobId,
+        work: Span,
+        gains: impl Fn(Time) -> bool,
+    ) -> Option<HostId> {
+        let here = self.jobs.state(job).seat()?.host;
         let mut best: Option<(Time, HostId)> = None;
         for &host in self.eligible[job].clone().iter() {
             let is_free = !self.forecasts.of(host).free.is_empty();
-            if host == seat.host || !is_free || self.tries.avoids(job, host) {
+            if host == here || !is_free || self.tries.avoids(job, host) {
                 continue;
             }
             let cores = self.cores_for(job, host);
@@ -129,6 +161,12 @@ impl Scheduler {
         self.tries.trouble_mut(job).copies += 1;
         self.unseat_for_another(job);
         self.bind(at, job, offer, out);
+    }
+
+    /// The attempts that go on beside a job's newest one, and on which hosts.
+    fn older_of(&self, job: JobId) -> impl Iterator<Item = (HostId, Older)> + '_ {
+        let all = self.hosts.all_older().filter(move |(_, _, older)| older.job == job && !older.ends);
+        all.map(|(host, _, older)| (host, older))
     }
 
     fn set_aside(&mut self, job: JobId, seat: Seat, ends: bool) {
@@ -153,10 +191,9 @@ impl Scheduler {
         }
     }
 
-    /// Ends the older attempt of a job that needs it no more.
+    /// Ends the older attempts of a job that needs them no more.
     pub(super) fn end_older(&mut self, job: JobId, out: &mut Vec<Order>) {
-        let Some((host, slot)) = self.hosts.older_of(job) else { return };
-        if let Some(Older { attempt, .. }) = self.hosts.end_older(host, slot) {
+        while let Some((host, slot, attempt)) = self.hosts.end_older(job) {
             out.push(Order::Cancel { job, attempt, host, slot });
         }
     }

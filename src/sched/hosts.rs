@@ -176,12 +176,6 @@ impl Hosts {
         }
     }
 
-    /// The attempt that goes on beside a job's newest one.
-    pub fn older_of(&self, job: JobId) -> Option<(HostId, SlotId)> {
-        let goes_on = |(_, older): &(_, &Older)| older.job == job && !older.ends;
-        self.older.iter().find(goes_on).map(|(&place, _)| place)
-    }
-
     /// The cores of the attempts on a host that are not their jobs' newest.
     pub fn older_cores(&self, host: HostId) -> u32 {
         let here = self.older.range((host, SlotId(0))..=(host, SlotId(u32::MAX)));
@@ -193,11 +187,12 @@ impl Hosts {
         self.older.iter().map(|(&(host, slot), &older)| (host, slot, older))
     }
 
-    /// The attempt in a slot was told to end.
-    pub fn end_older(&mut self, host: HostId, slot: SlotId) -> Option<Older> {
-        let older = self.older.get_mut(&(host, slot)).filter(|older| !older.ends)?;
+    /// Notes that an attempt is told to end which goes on beside a job's newest one: where, and which.
+    pub fn end_older(&mut self, job: JobId) -> Option<(HostId, SlotId, Attempt)> {
+        let goes_on = |older: &Older| older.job == job && !older.ends;
+        let (&(host, slot), older) = self.older.iter_mut().find(|(_, older)| goes_on(older))?;
         older.ends = true;
-        Some(*older)
+        Some((host, slot, older.attempt))
     }
 
     /// An attempt that was not its job's newest is over: its slot can take jobs again.
