@@ -22,7 +22,7 @@ use super::state::{JobState, Seat};
 use super::{Phase, Scheduler};
 
 /// How many copies of a job are begun at most.
-pub(super) const MOST: u32 = 2;
+pub(super) const MOST: u32 = 4;
 /// Parts of the time since the beginning after which the builds are looked at again.
 const AGAIN: f64 = 0.02;
 /// A copy has to gain so much: another build of the same for less only costs.
