@@ -91,7 +91,7 @@ struct PlannedJob {
     estimate: Span,
     p10: Span,
     p90: Span,
-    /// A second attempt, on a faster host that has nothing else to do.
+    /// A further attempt, on a faster host that has nothing else to do.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     copy: bool,
     why: String,
