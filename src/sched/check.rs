@@ -100,7 +100,7 @@ impl Scheduler {
         }
     }
 
-    /// No job has more attempts than copies may be begun, an older one has its slot to itself, and is needed or ends.
+    /// No job has more older attempts than copies may be begun, each has its slot to itself, and is needed or ends.
     fn check_copies(&self) -> Result<(), String> {
         let mut going_on: BTreeMap<JobId, u32> = BTreeMap::new();
         for (host, slot, older) in self.hosts.all_older() {
@@ -112,6 +112,9 @@ impl Scheduler {
             }
             if !older.ends && self.jobs.state(older.job).is_over() {
                 return Err(format!("{} is over and still built on {host}", older.job));
+            }
+            if !older.ends && self.jobs.state(older.job).seat().is_some_and(|seat| seat.host == host) {
+                return Err(format!("{} is built twice on {host}", older.job));
             }
             *going_on.entry(older.job).or_default() += u32::from(!older.ends);
         }

@@ -1,20 +1,22 @@
-//! A second copy of what is built on a slow host, on a faster one that has nothing else to do.
+//! Further attempts at what is built on a slow host, on faster ones that have nothing else to do.
 //!
 //! A build that takes longer than estimated may keep a whole run waiting while faster hosts have nothing to
 //! do. One of those then builds it, too, from the beginning, if all of it is likely to be done sooner there
-//! than the rest of it here. The first of the two that ends counts, and the other one is ended. What a job
-//! needs in all follows from how long it has run: the same derivation is the same work on both hosts, so
+//! than the rest of it here. The first attempt that ends counts, and the others are ended. What a job
+//! needs in all follows from how long it has run: the same derivation is the same work on all hosts, so
 //! nothing is to be gained between equally fast ones.
 //!
-//! The older attempt keeps its slot, but not the job: that has its seat where its newest attempt is, and
-//! [`super::hosts::Older`] has the other one. Where both are slow, a third attempt may follow on a faster host: to end
-//! one of the two for it would be to trust an estimate that was wrong before.
+//! Older attempts keep their slots, but not the job: that has its seat where its newest attempt is, and
+//! [`super::hosts::Older`] has the others. None is ended for a newer one: that would be to trust an estimate that was
+//! wrong before.
+
+use std::cmp::Reverse;
 
 use crate::base::{Span, Time};
 use crate::cost::remaining;
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Attempt, Order, Outcome};
+use crate::run::{Attempt, HostFault, Order, Outcome};
 
 use super::hosts::Older;
 use super::policy::Confine;
@@ -32,10 +34,13 @@ const SOONEST: Span = Span::from_millis(500);
 
 /// What is to be expected of the attempts at a running job.
 struct Outlook {
+    job: JobId,
     /// All of its work, on one core of a host of speed 1.
     work: Span,
     /// When one of them should be over and its output where it is needed.
     end: Time,
+    /// Where they are.
+    hosts: Vec<HostId>,
 }
 
 impl Scheduler {
@@ -48,7 +53,7 @@ impl Scheduler {
             if late.is_empty() {
                 return;
             }
-            late.sort_unstable();
+            late.sort_unstable_by_key(|outlook| (outlook.end, outlook.job));
             self.copy_what_gains(at, &late, margin, out);
         }
         // Nothing else may happen until what is late ends.
@@ -79,19 +84,18 @@ impl Scheduler {
     }
 
     /// Begins a copy of each job that is done sooner by one, the one that ends last first.
-    fn copy_what_gains(&mut self, at: Time, late: &[(Time, JobId)], margin: f64, out: &mut Vec<Order>) {
-        for &(_, job) in late.iter().rev() {
-            let Some(outlook) = self.outlook_of(at, job) else { continue };
+    fn copy_what_gains(&mut self, at: Time, late: &[Outlook], margin: f64, out: &mut Vec<Order>) {
+        for outlook in late.iter().rev() {
             let rest = outlook.end.since(at);
             let gains = |finish: Time| finish.since(at).scale(margin) + LEAST_GAIN < rest;
-            if let Some(host) = self.soonest_copy(at, job, outlook.work, gains) {
-                self.begin_copy(at, job, host, out);
+            if let Some(host) = self.soonest_copy(at, outlook, gains) {
+                self.begin_copy(at, outlook.job, host, out);
             }
         }
     }
 
-    /// The running jobs that a free host would build faster than theirs do, with when they should end.
-    fn late_builds(&self, at: Time) -> Vec<(Time, JobId)> {
+    /// The running jobs that a free host would build faster than theirs do.
+    fn late_builds(&self, at: Time) -> Vec<Outlook> {
         let free: Vec<HostId> =
             self.hosts.spec.ids().filter(|&h| !self.forecasts.of(h).free.is_empty()).collect();
         let is_faster = |job: JobId, here: HostId| {
@@ -105,7 +109,7 @@ impl Scheduler {
                 && is_faster(job, host)
         };
         let seated = self.jobs.seated().filter(is_late);
-        seated.map(|(host, _, job)| (self.expected_end(at, host, job), job)).collect()
+        seated.filter_map(|(.., job)| self.outlook_of(at, job)).collect()
     }
 
     /// What is to be expected of a running job's attempts. Each of them tells how much work it is at least.
@@ -124,22 +128,18 @@ impl Scheduler {
         }
         let ends =
             attempts.iter().map(|&(host, since, pace)| since + work.scale(pace) + self.onward(job, host));
-        Some(Outlook { work, end: ends.min()? })
+        let (end, hosts) = (ends.min()?, attempts.iter().map(|&(host, ..)| host).collect());
+        Some(Outlook { job, work, end, hosts })
     }
 
-    /// The free host that would have all of a running job's work done first, if that `gains` enough.
-    fn soonest_copy(
-        &mut self,
-        at: Time,
-        job: JobId,
-        work: Span,
-        gains: impl Fn(Time) -> bool,
-    ) -> Option<HostId> {
-        let here = self.jobs.state(job).seat()?.host;
+    /// The free host that would have all of a running job's work done first, if that `gains` enough. Two attempts on one
+    /// host are one: Nix locks the outputs.
+    fn soonest_copy(&mut self, at: Time, outlook: &Outlook, gains: impl Fn(Time) -> bool) -> Option<HostId> {
+        let &Outlook { job, work, .. } = outlook;
         let mut best: Option<(Time, HostId)> = None;
         for &host in self.eligible[job].clone().iter() {
             let is_free = !self.forecasts.of(host).free.is_empty();
-            if host == here || !is_free || self.tries.avoids(job, host) {
+            if outlook.hosts.contains(&host) || !is_free || self.tries.avoids(job, host) {
                 continue;
             }
             let cores = self.cores_for(job, host);
@@ -164,7 +164,7 @@ impl Scheduler {
     }
 
     /// The attempts that go on beside a job's newest one, and on which hosts.
-    fn older_of(&self, job: JobId) -> impl Iterator<Item = (HostId, Older)> + '_ {
+    pub(super) fn older_of(&self, job: JobId) -> impl Iterator<Item = (HostId, Older)> + '_ {
         let all = self.hosts.all_older().filter(move |(_, _, older)| older.job == job && !older.ends);
         all.map(|(host, _, older)| (host, older))
     }
@@ -175,9 +175,10 @@ impl Scheduler {
         self.forecasts.touch(host);
     }
 
-    /// Gives jobs whose newest attempt came to nothing back to the older one, and ends what is not needed.
+    /// Gives jobs whose newest attempt came to nothing back to the newest one that goes on, and ends what is not needed.
     pub(super) fn review_older(&mut self, out: &mut Vec<Order>) {
-        let older: Vec<_> = self.hosts.all_older().filter(|(_, _, older)| !older.ends).collect();
+        let mut older: Vec<_> = self.hosts.all_older().filter(|(_, _, older)| !older.ends).collect();
+        older.sort_by_key(|(_, _, older)| Reverse(older.attempt));
         for (host, slot, Older { job, attempt, cores, since, .. }) in older {
             let state = self.jobs.state(job);
             if state.is_over() || self.phase == Phase::Stopping {
@@ -221,7 +222,14 @@ impl Scheduler {
                 self.end_newer(job, out);
                 self.failed(job, *failure, message, out);
             }
-            Outcome::HostFailed { .. } | Outcome::Cancelled => {}
+            Outcome::HostFailed { fault, message } => {
+                self.doubt_inputs(job, host, *fault);
+                // Had it the connection to blame, it may be as good as any other when it is back.
+                if *fault != HostFault::Connection {
+                    self.tries.blame(job, Some(host), message);
+                }
+            }
+            Outcome::Cancelled => {}
         }
     }
 

@@ -186,11 +186,7 @@ impl Scheduler {
     }
 
     fn host_failed(&mut self, job: JobId, host: HostId, fault: HostFault, message: &str) {
-        if fault == HostFault::MissingInputs {
-            for path in self.jobs.inputs(job).to_vec() {
-                self.not_there(host, path);
-            }
-        }
+        self.doubt_inputs(job, host, fault);
         self.tries.trouble_mut(job).transient = fault == HostFault::Transient;
         if fault == HostFault::Connection {
             self.lost_under(job, host, message);
@@ -198,6 +194,16 @@ impl Scheduler {
             self.demand_changed = true;
         } else {
             self.retry(job, Some(host), message);
+        }
+    }
+
+    /// A host whose fault it was that it lacks inputs of a job has none of them.
+    pub(super) fn doubt_inputs(&mut self, job: JobId, host: HostId, fault: HostFault) {
+        if fault == HostFault::MissingInputs {
+            for path in self.jobs.inputs(job).to_vec() {
+                self.not_there(host, path);
+            }
+            self.demand_changed = true;
         }
     }
 

@@ -30,6 +30,10 @@ impl Scheduler {
         let staging: Vec<JobId> = self.jobs.staging().collect();
         for job in staging {
             let JobState::Staging(seat) = self.jobs.state(job) else { continue };
+            // A copy is where it gains, and would only come to where it is built already.
+            if self.older_of(job).next().is_some() {
+                continue;
+            }
             let here = self.expected_end(at, seat.host, job).since(at);
             let sunk = at.since(seat.since);
             self.find_complete(job);
