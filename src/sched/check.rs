@@ -102,7 +102,7 @@ impl Scheduler {
 
     /// No job has more older attempts than copies may be begun, each has its slot to itself, and is needed or ends.
     fn check_copies(&self) -> Result<(), String> {
-        let mut going_on: BTreeMap<JobId, u32> = BTreeMap::new();
+        let mut going_on: BTreeMap<JobId, Vec<HostId>> = BTreeMap::new();
         for (host, slot, older) in self.hosts.all_older() {
             if self.hosts.slots(host).contains(&slot) {
                 return Err(format!("{host}/{slot} takes jobs beside {}", older.job));
@@ -113,15 +113,20 @@ impl Scheduler {
             if !older.ends && self.jobs.state(older.job).is_over() {
                 return Err(format!("{} is over and still built on {host}", older.job));
             }
-            if !older.ends && self.jobs.state(older.job).seat().is_some_and(|seat| seat.host == host) {
+            if older.ends {
+                continue;
+            }
+            let newest = self.jobs.state(older.job).seat().map(|seat| seat.host);
+            let hosts = going_on.entry(older.job).or_default();
+            if newest == Some(host) || hosts.contains(&host) {
                 return Err(format!("{} is built twice on {host}", older.job));
             }
-            *going_on.entry(older.job).or_default() += u32::from(!older.ends);
+            hosts.push(host);
+            if hosts.len() > super::copies::MOST as usize {
+                return Err(format!("{} is built beside {} older attempts", older.job, hosts.len()));
+            }
         }
-        match going_on.iter().find(|&(_, &older)| older > super::copies::MOST) {
-            Some((job, older)) => Err(format!("{job} is built beside {older} older attempts")),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The members of a cluster are built one after the other.

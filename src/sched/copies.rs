@@ -16,21 +16,21 @@ use crate::base::{Span, Time};
 use crate::cost::remaining;
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Attempt, HostFault, Order, Outcome};
+use crate::run::{Attempt, Order, Outcome};
 
 use super::hosts::Older;
 use super::policy::Confine;
 use super::state::{JobState, Seat};
 use super::{Phase, Scheduler};
 
-/// How many copies of a job are begun at most.
+/// How many copies of a job are begun at most. Some come to nothing, between hosts of which one only seems faster.
 pub(super) const MOST: u32 = 4;
 /// Parts of the time since the beginning after which the builds are looked at again.
 const AGAIN: f64 = 0.02;
-/// A copy has to gain so much: another build of the same for less only costs.
-const LEAST_GAIN: Span = Span::from_millis(200);
 /// The least such time.
 const SOONEST: Span = Span::from_millis(500);
+/// A copy has to gain so much: another build of the same for less only costs.
+const LEAST_GAIN: Span = Span::from_millis(200);
 
 /// What is to be expected of the attempts at a running job.
 struct Outlook {
@@ -120,11 +120,9 @@ impl Scheduler {
         let older = self.older_of(job).map(|(host, older)| (host, older.since, pace(host, older.cores)));
         let attempts: Vec<(HostId, Time, f64)> = older.chain([newest]).collect();
         let mut work = self.expected_end(at, seat.host, job).since(seat.since).scale(1.0 / newest.2);
-        for &(_, since, pace) in &attempts {
-            let done = at.since(since).scale(1.0 / pace);
-            if done > work {
-                work = done + remaining(&self.estimates[job], done);
-            }
+        let done = attempts.iter().map(|&(_, since, pace)| at.since(since).scale(1.0 / pace)).max()?;
+        if done > work {
+            work = done + remaining(&self.estimates[job], done);
         }
         let ends =
             attempts.iter().map(|&(host, since, pace)| since + work.scale(pace) + self.onward(job, host));
@@ -224,10 +222,7 @@ impl Scheduler {
             }
             Outcome::HostFailed { fault, message } => {
                 self.doubt_inputs(job, host, *fault);
-                // Had it the connection to blame, it may be as good as any other when it is back.
-                if *fault != HostFault::Connection {
-                    self.tries.blame(job, Some(host), message);
-                }
+                self.tries.blame(job, Some(host), message);
             }
             Outcome::Cancelled => {}
         }

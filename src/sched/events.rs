@@ -11,7 +11,7 @@ use super::stores::Transfer;
 use super::{Ending, Phase, Scheduler};
 
 impl Scheduler {
-    /// Takes one fact in. Facts about older attempts, ended transfers and unknown ids are stale.
+    /// Takes one fact in. Facts about attempts and transfers that are over and unknown ids are stale.
     pub(super) fn take(&mut self, at: Time, event: &Event, out: &mut Vec<Order>) {
         match event {
             Event::SlotUp { host, slot } => self.slot_up(*host, *slot),
