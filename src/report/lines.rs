@@ -62,9 +62,11 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::Started { job, attempt } => match run.attempt(*job, *attempt) {
             Some(r) => {
                 let (name, host) = (&run.job(*job).name, run.host_name(r.host));
-                let too = others(run, *job, *attempt).next().map_or_else(String::new, |first| {
-                    format!(", too, as it is late on {}", run.host_name(first.host))
-                });
+                let late: Vec<&str> = others(run, *job, *attempt).map(|r| run.host_name(r.host)).collect();
+                let too = match late.is_empty() {
+                    true => String::new(),
+                    false => format!(", too, as it is late on {}", late.join(" and ")),
+                };
                 Line::one(Routine, format!("building {name} on {host} (est. {}){too}", r.estimate))
             }
             None => Vec::new(),

@@ -107,13 +107,16 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
     // To ask at every event would take too long: find the moments first.
     let mut moments: Vec<(usize, Seat)> = Vec::new();
     let mut scheduler = fresh.clone();
+    let mut newest = None;
     for (row, at, event) in events(entries) {
-        let before = scheduler.state(job).seat().map(|seat| seat.attempt);
         let mut orders = Vec::new();
         scheduler.step(at, event, &mut orders);
         compare(row + 1, at, &orders, &entries[row + 1..])?;
-        let seat = scheduler.state(job).seat().filter(|seat| Some(seat.attempt) != before);
-        moments.extend(seat.map(|seat| (row, seat)));
+        // A job that goes back to an older attempt was given that slot long before.
+        if let Some(seat) = scheduler.state(job).seat().filter(|seat| Some(seat.attempt) > newest) {
+            newest = Some(seat.attempt);
+            moments.push((row, seat));
+        }
     }
     let mut scheduler = fresh.clone();
     let mut open = moments.iter().peekable();

@@ -176,10 +176,9 @@ impl Hosts {
         }
     }
 
-    /// The cores of the attempts on a host that are not their jobs' newest.
-    pub fn older_cores(&self, host: HostId) -> u32 {
-        let here = self.older.range((host, SlotId(0))..=(host, SlotId(u32::MAX)));
-        here.map(|(_, older)| older.cores.max(1)).sum()
+    /// The attempts on a host that are not their jobs' newest.
+    pub fn older_on(&self, host: HostId) -> impl Iterator<Item = &Older> {
+        self.older.range((host, SlotId(0))..=(host, SlotId(u32::MAX))).map(|(_, older)| older)
     }
 
     /// The attempts that go on beside newer ones, and where.

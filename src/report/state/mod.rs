@@ -235,6 +235,11 @@ impl RunState {
 
     fn finished(&mut self, at: Time, job: JobId, attempt: Attempt, outcome: &Outcome) {
         let Some(run) = self.close(job, attempt) else { return };
+        // Another attempt may have been done first, and that is what counts.
+        let is_open = self.jobs[job] == JobState::Active;
+        if !is_open && *outcome != Outcome::Cancelled {
+            return;
+        }
         let host = run.host;
         let wall = match outcome {
             Outcome::Built { times, .. } | Outcome::Failed { times, .. } => times.wall,
@@ -261,12 +266,11 @@ impl RunState {
                 self.setbacks.insert(job, (host, message.clone()));
                 self.requeue(job);
             }
-            // A copy that was ended because another one was done first is no setback.
-            Outcome::Cancelled if self.jobs[job] != JobState::Active => {}
-            Outcome::Cancelled => {
+            Outcome::Cancelled if is_open => {
                 self.setbacks.insert(job, (host, "stopped".to_owned()));
                 self.requeue(job);
             }
+            Outcome::Cancelled => {}
         }
     }
 

@@ -2,8 +2,11 @@
 //!
 //! For showing only: the scheduler has its own ranks, which also count transfers.
 
+use std::collections::BTreeMap;
+
 use super::{JobState, RunState};
 use crate::base::{Id, Span, Time};
+use crate::fleet::HostId;
 use crate::graph::{self, JobId};
 use crate::run::Header;
 
@@ -42,7 +45,7 @@ impl Ranks {
     pub(super) fn critical_path(&self, run: &RunState, now: Time) -> Option<CriticalPath> {
         let waiting = run.jobs.iter().filter(|(_, state)| **state == JobState::Waiting);
         let waiting = waiting.map(|(job, _)| (self.of.of(job), job));
-        let running = run.running().map(|(job, _, r)| (r.left(now) + self.after(job), job));
+        let running = underway(run, now).into_iter().map(|(job, (left, _))| (left + self.after(job), job));
         let (left, first) = running.chain(waiting).max_by_key(|(left, job)| (*left, !job.index()))?;
         let jobs = std::iter::successors(Some(first), |job| self.of.next(*job)).collect();
         Some(CriticalPath { jobs, left })
@@ -57,13 +60,27 @@ impl Ranks {
         let speed = |host| run.header.hosts[host].speed;
         let waiting = run.jobs.iter().filter(|(_, state)| **state == JobState::Waiting);
         let work: Span = waiting.map(|(job, _)| run.header.estimates[job].median).sum();
-        let begun: Span = run.running().map(|(_, _, r)| r.left(now).scale(speed(r.host))).sum();
+        let begun: Span = underway(run, now).into_values().map(|(left, host)| left.scale(speed(host))).sum();
         path.max((work + begun).scale(1.0 / self.capacity))
     }
 
     fn after(&self, job: JobId) -> Span {
         self.of.of(job).saturating_sub(self.of.cost(job))
     }
+}
+
+/// How long each job under way should still take, and where it is done then: the first of its attempts counts. What is
+/// late says nothing of its end, so it counts only where there is nothing else to go by.
+fn underway(run: &RunState, now: Time) -> BTreeMap<JobId, (Span, HostId)> {
+    let mut soonest = BTreeMap::<JobId, (Span, HostId)>::new();
+    for (job, _, attempt) in run.running() {
+        let this = (attempt.left(now), attempt.host);
+        let best = soonest.entry(job).or_insert(this);
+        if best.0 == Span::ZERO || this.0 > Span::ZERO && this.0 < best.0 {
+            *best = this;
+        }
+    }
+    soonest
 }
 
 /// The highest speed among the hosts that can build `job`; 1 if none can.

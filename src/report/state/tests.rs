@@ -96,6 +96,35 @@ fn attempts_at_the_same_job_are_told_apart() {
     assert_eq!(run.failures()[0].tail, ["from local"]);
 }
 
+/// gcc is built on ruby, on local, too, and on local once more.
+#[test]
+fn the_first_of_several_attempts_is_what_counts() {
+    let mut run = Scene::running().run;
+    let (at, job) = (Time(100_000_000), GCC);
+    for (attempt, left) in [(8, 4), (9, 7)] {
+        let (attempt, slot) = (Attempt(attempt), SlotId(attempt));
+        let expect = crate::run::Expectation { work: Span::from_secs(left), ..Default::default() };
+        run.order(at, &Order::Build { job, attempt, host: LOCAL, slot, cores: 1, expect });
+        run.event(at, &Event::Started { job, attempt });
+    }
+    let lines = event_lines(&run, &Event::Started { job, attempt: Attempt(9) });
+    assert_eq!(lines[0].text, "building gcc-13.2 on local (est. 7.0s), too, as it is late on ruby and local");
+    // What comes after gcc takes 21 s.
+    let left = |s: u64, run: &RunState| run.critical_path(Time(s * 1_000_000)).unwrap().left;
+    assert_eq!(left(100, &run), Span::from_secs(4 + 21));
+    assert_eq!(left(106, &run), Span::from_secs(1 + 21), "the attempt that is late says nothing");
+    let before = run.hosts()[RUBY].built;
+    let built = Outcome::Built { made: vec![], times: Times::default() };
+    for attempt in [Attempt(9), Attempt(1), Attempt(8)] {
+        run.event(at, &Event::Finished { job, attempt, outcome: built.clone() });
+        let counts = attempt == Attempt(9);
+        assert_eq!(run.ended().is_some(), counts, "{attempt:?}");
+    }
+    let JobState::Built { host, .. } = run.jobs()[job] else { panic!("{:?}", run.jobs()[job]) };
+    assert_eq!((host, run.hosts()[RUBY].built), (LOCAL, before));
+    assert_eq!(run.running().filter(|(of, ..)| *of == job).count(), 0);
+}
+
 #[test]
 fn nothing_is_left_of_a_run_that_is_over() {
     let run = Scene::failed().run;

@@ -20,6 +20,11 @@ fn host(name: &str, speed: f64) -> Host {
 
 /// Two independent jobs of ten and eight seconds, here and on a host of twice the speed.
 fn fresh() -> Scheduler {
+    two_jobs([10, 8], 2.0)
+}
+
+/// Two independent jobs of so many seconds, here and on a host of that speed.
+fn two_jobs(seconds: [u64; 2], speed: f64) -> Scheduler {
     let job = |n: u32| Job {
         drv: format!("/nix/store/{n:032}-j{n}.drv"),
         name: format!("j{n}"),
@@ -43,15 +48,14 @@ fn fresh() -> Scheduler {
         paths: (0..2).map(path).collect(),
         wanted: vec![PathId(0), PathId(1)],
     };
-    let hosts: Table<HostId, Host> = [host("local", 1.0), host("fast", 2.0)].into_iter().collect();
+    let hosts: Table<HostId, Host> = [host("local", 1.0), host("fast", speed)].into_iter().collect();
     let eligible = Table::filled(2, hosts.ids().collect());
-    let estimates = [cost(10), cost(8)].into_iter().collect();
+    let estimates = seconds.map(cost).into_iter().collect();
     Scheduler::new(work, hosts, estimates, eligible, Policy::default())
 }
 
-/// What a run logs that is fed with these events.
-fn log(events: Vec<(Time, Event)>) -> Vec<Entry> {
-    let mut scheduler = fresh();
+/// What a run logs that begins so and is fed with these events.
+fn log(mut scheduler: Scheduler, events: Vec<(Time, Event)>) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (at, event) in events {
         let mut orders = Vec::new();
@@ -62,13 +66,21 @@ fn log(events: Vec<(Time, Event)>) -> Vec<Entry> {
     entries
 }
 
-fn run() -> Vec<Entry> {
-    let up = |host| (Time::ZERO, Event::SlotUp { host: HostId(host), slot: SlotId(0) });
-    let made = vec![Made { path: PathId(0), size: 0, refs: vec![] }];
-    let times = Times { wall: Span::from_secs(5), ..Times::default() };
+fn up(host: u32) -> (Time, Event) {
+    (Time::ZERO, Event::SlotUp { host: HostId(host), slot: SlotId(0) })
+}
+
+/// The first attempt at a job is over, so many seconds after the beginning.
+fn built(job: u32, seconds: u64) -> (Time, Event) {
+    let made = vec![Made { path: PathId(job), size: 0, refs: vec![] }];
+    let times = Times { wall: Span::from_secs(seconds), ..Times::default() };
     let outcome = Outcome::Built { made, times };
-    let done = Event::Finished { job: JobId(0), attempt: Attempt(0), outcome };
-    log(vec![up(0), up(1), (Time::ZERO, Event::FleetReady), (Time(5_000_000), done)])
+    let done = Event::Finished { job: JobId(job), attempt: Attempt(0), outcome };
+    (Time(seconds * 1_000_000), done)
+}
+
+fn run() -> Vec<Entry> {
+    log(fresh(), vec![up(0), up(1), (Time::ZERO, Event::FleetReady), built(0, 5)])
 }
 
 #[test]
@@ -95,6 +107,23 @@ fn the_offer_that_was_taken_is_the_expectation_of_the_order() {
             assert_eq!((taken.transfer, taken.work), (expect.transfer, expect.work));
         }
     }
+}
+
+#[test]
+fn a_job_that_goes_back_to_an_older_attempt_was_not_given_that_slot_again() {
+    let fresh = two_jobs([100, 8], 8.0);
+    let lost = Event::HostLost { host: HostId(1), cause: "no answer".to_owned() };
+    let events = vec![
+        up(0),
+        up(1),
+        (Time::ZERO, Event::FleetReady),
+        built(0, 13),
+        (Time(14_000_000), lost),
+        built(1, 20),
+    ];
+    let bindings = explain(&fresh, &log(fresh.clone(), events), JobId(1)).unwrap();
+    let seats: Vec<_> = bindings.iter().map(|b| (b.seat.host, b.seat.attempt, b.offers.len())).collect();
+    assert_eq!(seats, [(HostId(0), Attempt(0), 2), (HostId(1), Attempt(1), 2)]);
 }
 
 #[test]
