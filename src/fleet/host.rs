@@ -1,5 +1,6 @@
 //! One host as the scheduler sees it, and which derivations it can build.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -64,14 +65,11 @@ impl LinkSpeed {
         self.latency + Span::from_secs_f64(bytes as f64 / self.bandwidth as f64)
     }
 
-    /// Whether it is faster than another one. One that costs nothing has bandwidth 0.
-    pub fn is_faster(self, other: LinkSpeed) -> bool {
-        match (self.bandwidth, other.bandwidth) {
-            (one, other_one) if one == other_one => self.latency < other.latency,
-            (0, _) => true,
-            (_, 0) => false,
-            (one, other) => one > other,
-        }
+    /// What orders links, the fastest first: by bandwidth, then by latency.
+    pub fn slowness(self) -> (Reverse<u64>, Span) {
+        // One that costs nothing has bandwidth 0.
+        let bandwidth = if self.bandwidth == 0 { u64::MAX } else { self.bandwidth };
+        (Reverse(bandwidth), self.latency)
     }
 }
 

@@ -22,7 +22,16 @@ impl Scheduler {
         self.check_copies()?;
         self.hosts.spec.ids().try_for_each(|host| self.check_host(host))?;
         self.hosts.check()?;
+        self.check_sources()?;
         self.check_lacks()
+    }
+
+    /// What is kept of where each path is nearest is so.
+    fn check_sources(&self) -> Result<(), String> {
+        match self.stores.misrouted() {
+            Some(path) => Err(format!("{path} is got from a host that is not the nearest")),
+            None => Ok(()),
+        }
     }
 
     /// Every slot is taken by at most one job, which may be there and knows that it is.

@@ -5,7 +5,6 @@ use crate::fleet::HostId;
 use crate::graph::{JobId, Origin, PathId};
 use crate::run::{Attempt, Event, Failure, HostFault, Made, Order, Outcome, Side, Source, Times, TransferId};
 
-use super::hosts::Relinked;
 use super::state::{JobState, Seat};
 use super::stores::Transfer;
 use super::{Ending, Phase, Scheduler};
@@ -280,12 +279,9 @@ impl Scheduler {
         if let Some(done) = self.stores.end(transfer) {
             let from = if let Source::Host(from) = done.from { Some(from) } else { None };
             for host in [Some(done.to), from].into_iter().flatten() {
-                let Relinked { much, order } = self.hosts.measured(host, bytes, took);
-                if much {
+                if self.hosts.measured(host, bytes, took) {
                     self.lacks.forget_host(host);
-                }
-                if order {
-                    self.stores.relinked();
+                    self.stores.relinked(&self.hosts.known_links());
                 }
             }
             for path in done.paths {

@@ -82,15 +82,6 @@ pub(super) struct Hosts {
     ailing: BTreeSet<HostId>,
 }
 
-/// What a measured transfer changed of what is known of a link.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Relinked {
-    /// It has changed by more than half since that was last so.
-    pub much: bool,
-    /// Another host's link is faster now that was not, or the other way around.
-    pub order: bool,
-}
-
 impl Hosts {
     pub fn new(spec: Table<HostId, Host>) -> Self {
         let state = spec
@@ -302,28 +293,31 @@ impl Hosts {
     }
 
     /// Takes in how fast a link really was: a mean in which the newest transfer counts for 0.3. What is
-    /// too small to say anything about bandwidth is passed over, and so is this machine's own link.
-    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> Relinked {
+    /// too small to say anything about bandwidth is passed over, and so is this machine's own link. Returns whether it
+    /// has changed by more than half since that was last so: what rests on it is to be worked out anew.
+    pub fn measured(&mut self, host: HostId, bytes: u64, took: Span) -> bool {
         const TELLING: u64 = 1 << 20;
         const WEIGHT: f64 = 0.3;
-        let before = self.spec[host].link;
         let link = &mut self.spec[host].link;
         if bytes < TELLING || took == Span::ZERO || link.bandwidth == 0 {
-            return Relinked::default();
+            return false;
         }
         let rate = bytes as f64 / took.as_secs_f64();
         let mean = (link.bandwidth as f64).ln() * (1.0 - WEIGHT) + rate.ln() * WEIGHT;
         // Whole kilobytes, so that last digits of a logarithm never decide.
         link.bandwidth = ((mean.exp() / 1e3).round() * 1e3).max(1e3) as u64;
-        let (now, known) = (*link, &mut self.state[host].bandwidth);
-        let much = now.bandwidth.abs_diff(*known) > *known / 2;
+        let (now, known) = (link.bandwidth, &mut self.state[host].bandwidth);
+        let much = now.abs_diff(*known) > *known / 2;
         if much {
-            *known = now.bandwidth;
+            *known = now;
         }
-        let passes = |other: LinkSpeed| {
-            before.is_faster(other) != now.is_faster(other) || other.is_faster(before) != other.is_faster(now)
-        };
-        let order = self.spec.iter().any(|(other, spec)| other != host && passes(spec.link));
-        Relinked { much, order }
+        much
+    }
+
+    /// The links as estimates rest on them.
+    pub fn known_links(&self) -> Table<HostId, LinkSpeed> {
+        let known =
+            |(host, spec): (HostId, &Host)| LinkSpeed { bandwidth: self.state[host].bandwidth, ..spec.link };
+        self.spec.iter().map(known).collect()
     }
 }

@@ -189,7 +189,7 @@ impl Scheduler {
     ) -> Self {
         let (jobs, count) = (work.jobs.len(), hosts.len());
         Self {
-            stores: Stores::new(&work, count),
+            stores: Stores::new(&work, &hosts),
             jobs: Jobs::new(&work, count, Table::filled(jobs, Span::ZERO)),
             forecasts: Forecasts::new(count),
             lacks: Lacks::new(&work, count),

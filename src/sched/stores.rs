@@ -46,6 +46,8 @@ pub(super) struct Stores {
     sources: Vec<usize>,
     /// The number of changes to links and hosts, from 1.
     changes: u32,
+    /// Per host how many others a path is rather got from, if they have it.
+    order: Table<HostId, usize>,
 }
 
 /// One path. What is asked of it together lies side by side.
@@ -73,7 +75,9 @@ impl Row {
 
 impl Stores {
     /// What is known when the run begins: this machine holds what it holds.
-    pub fn new(work: &Workload, hosts: usize) -> Self {
+    pub fn new(work: &Workload, hosts: &Table<HostId, Host>) -> Self {
+        let links = hosts.rows().iter().map(|host| host.link).collect();
+        let (order, hosts) = (by_link(&links), hosts.len());
         let row = |path: &PathSpec| Row {
             size: path.size,
             nearest: None,
@@ -99,6 +103,7 @@ impl Stores {
             from: vec![0; hosts + 1],
             sources: Vec::new(),
             changes: 1,
+            order,
         };
         work.wanted.iter().for_each(|&path| stores.paths[path].wanted = true);
         stores.reachable[HostId::HOME] = true;
@@ -128,7 +133,11 @@ impl Stores {
                 if row.known || row.substitutable {
                     self.touched.push((host, p));
                 }
-                (row.as_of, row.known) = (0, true);
+                row.known = true;
+                let order = &self.order;
+                if self.reachable[host] && row.nearest.is_none_or(|known| order[host] < order[known]) {
+                    row.nearest = Some(host);
+                }
                 if host == HostId::HOME {
                     self.unmet.remove(&p);
                 }
@@ -195,8 +204,9 @@ impl Stores {
         self.changes += 1;
     }
 
-    /// Which of two links is the faster one is not what it was thought to be.
-    pub fn relinked(&mut self) {
+    /// Links are not what they were thought to be.
+    pub fn relinked(&mut self, links: &Table<HostId, LinkSpeed>) {
+        self.order = by_link(links);
         self.changes += 1;
     }
 
@@ -304,7 +314,7 @@ impl Stores {
             if self.holders.contains(path, to) {
                 continue;
             }
-            let nearest = self.nearest(hosts, path);
+            let nearest = self.nearest(path);
             let row = &self.paths[path];
             let size = if hurries && self.is_arriving(to, path) { row.size / 2 } else { row.size };
             let source = match row.source(nearest, fetches) {
@@ -335,32 +345,35 @@ impl Stores {
     /// The cheapest place to get a path to `to` from, which lacks it: this machine, then of the reachable
     /// holders the one with the fastest link, then a substituter. `None` if nobody has it.
     pub fn source(&mut self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
-        let nearest = self.nearest(hosts, path).filter(|&host| host != to);
+        let nearest = self.nearest(path).filter(|&host| host != to);
         self.paths[path].source(nearest, fetches(hosts, to))
     }
 
     /// This machine, or the reachable holder with the fastest link, of equal ones the first.
     #[inline]
-    fn nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
+    fn nearest(&mut self, path: PathId) -> Option<HostId> {
         let row = &self.paths[path];
-        if row.as_of == self.changes { row.nearest } else { self.find_nearest(hosts, path) }
+        if row.as_of == self.changes { row.nearest } else { self.find_nearest(path) }
     }
 
-    fn find_nearest(&mut self, hosts: &Table<HostId, Host>, path: PathId) -> Option<HostId> {
-        let mut best: Option<(HostId, LinkSpeed)> = None;
-        for host in self.holders.of(path).filter(|&host| self.reachable[host]) {
-            let link = hosts[host].link;
-            if host == HostId::HOME || best.is_none_or(|(_, known)| link.is_faster(known)) {
-                best = Some((host, link));
-            }
-            if host == HostId::HOME {
-                break;
-            }
-        }
-        let nearest = best.map(|(host, _)| host);
+    fn find_nearest(&mut self, path: PathId) -> Option<HostId> {
+        let nearest = self.first_holder(path);
         let row = &mut self.paths[path];
         (row.nearest, row.as_of) = (nearest, self.changes);
         nearest
+    }
+
+    fn first_holder(&self, path: PathId) -> Option<HostId> {
+        let reachable = self.holders.of(path).filter(|&host| self.reachable[host]);
+        reachable.min_by_key(|&host| self.order[host])
+    }
+
+    /// A path that is not got from where it is nearest, which is a bug.
+    pub fn misrouted(&self) -> Option<PathId> {
+        let is_wrong = |(path, row): &(PathId, &Row)| {
+            row.as_of == self.changes && row.nearest != self.first_holder(*path)
+        };
+        self.paths.iter().find(is_wrong).map(|(path, _)| path)
     }
 
     /// Begins a transfer.
@@ -399,6 +412,16 @@ impl Stores {
             self.end(id);
         }
     }
+}
+
+/// Per host its place in the order in which hosts are asked for a path: this machine, then those with the fastest
+/// links, of equal ones the first.
+fn by_link(links: &Table<HostId, LinkSpeed>) -> Table<HostId, usize> {
+    let mut order: Vec<HostId> = links.ids().collect();
+    order.sort_by_key(|&host| (host != HostId::HOME, links[host].slowness(), host));
+    let mut places = Table::filled(order.len(), 0);
+    order.into_iter().enumerate().for_each(|(place, host)| places[host] = place);
+    places
 }
 
 /// Whether a host fetches from substituters itself.

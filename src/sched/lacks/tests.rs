@@ -97,7 +97,7 @@ proptest! {
     fn what_is_kept_is_what_would_be_worked_out(changes in proptest::collection::vec(change(), 1..60)) {
         let work = work();
         let hosts: Table<HostId, Host> = (0..HOSTS).map(|_| host()).collect();
-        let (mut stores, mut lacks) = (Stores::new(&work, HOSTS as usize), Lacks::new(&work, HOSTS as usize));
+        let (mut stores, mut lacks) = (Stores::new(&work, &hosts), Lacks::new(&work, HOSTS as usize));
         hosts.ids().for_each(|host| stores.set_reachable(host, true));
         for change in changes {
             apply(&change, &work, &mut stores, &mut lacks);
@@ -143,7 +143,7 @@ proptest! {
             work.paths[PathId(path)].refs = vec![PathId(path + 1)];
         }
         let hosts: Table<HostId, Host> = (0..HOSTS).map(|_| host()).collect();
-        let (mut stores, mut lacks) = (Stores::new(&work, HOSTS as usize), Lacks::new(&work, HOSTS as usize));
+        let (mut stores, mut lacks) = (Stores::new(&work, &hosts), Lacks::new(&work, HOSTS as usize));
         hosts.ids().for_each(|host| stores.set_reachable(host, true));
         for (change, refs) in changes {
             if let Change::Made(host, path, size) = change {
