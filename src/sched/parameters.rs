@@ -60,7 +60,7 @@ impl Policy {
         Parameter {
             name: "plenty",
             domain: Domain::Count { low: 0, high: 10_000 },
-            tried: &[N(0.0), N(2.0), N(4.0), N(8.0), N(16.0)],
+            tried: &[N(0.0), N(1.0), N(3.0), N(8.0), N(16.0)],
             get: |policy| N(policy.plenty.into()),
             set: |policy, value| policy.plenty = value.number().map_or(policy.plenty, |n| n as u32),
         },

@@ -153,7 +153,7 @@ impl Default for Policy {
             idle_margin: Some(0.05),
             copy_margin: Some(1.0),
             look_ahead: 32,
-            plenty: 8,
+            plenty: 3,
             learn_speeds: true,
             learn_costs: true,
             cluster: Span::from_millis(500),
