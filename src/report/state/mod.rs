@@ -235,8 +235,12 @@ impl RunState {
 
     fn finished(&mut self, at: Time, job: JobId, attempt: Attempt, outcome: &Outcome) {
         let Some(run) = self.close(job, attempt) else { return };
-        // Another attempt may have been done first, and that is what counts.
-        let is_open = self.jobs[job] == JobState::Active;
+        // Another attempt may have been done first, and that is what counts, unless what it made was lost since.
+        let is_open = match self.jobs[job] {
+            JobState::Built { host, .. } => self.hosts[host].standing.cause().is_some(),
+            JobState::Active => true,
+            _ => false,
+        };
         if !is_open && *outcome != Outcome::Cancelled {
             return;
         }

@@ -73,7 +73,8 @@ impl Ranks {
 /// late says nothing of its end, so it counts only where there is nothing else to go by.
 fn underway(run: &RunState, now: Time) -> BTreeMap<JobId, (Span, HostId)> {
     let mut soonest = BTreeMap::<JobId, (Span, HostId)>::new();
-    for (job, _, attempt) in run.running() {
+    let is_open = |job: JobId| run.jobs[job] == JobState::Active;
+    for (job, _, attempt) in run.running().filter(|(job, ..)| is_open(*job)) {
         let this = (attempt.left(now), attempt.host);
         let best = soonest.entry(job).or_insert(this);
         if best.0 == Span::ZERO || this.0 > Span::ZERO && this.0 < best.0 {

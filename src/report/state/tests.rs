@@ -96,6 +96,22 @@ fn attempts_at_the_same_job_are_told_apart() {
     assert_eq!(run.failures()[0].tail, ["from local"]);
 }
 
+/// gcc is built on local, and on ruby, too, which is done first and then lost.
+#[test]
+fn what_comes_of_another_attempt_counts_once_the_host_of_the_first_is_lost() {
+    let mut run = Scene::running().run;
+    let (at, job, attempt, expect) = (Time(100_000_000), GCC, Attempt(9), crate::run::Expectation::default());
+    run.order(at, &Order::Build { job, attempt, host: LOCAL, slot: SlotId(7), cores: 1, expect });
+    run.event(at, &Event::Started { job, attempt });
+    let built = Outcome::Built { made: vec![], times: Times::default() };
+    run.event(at, &Event::Finished { job, attempt: Attempt(1), outcome: built });
+    assert_ne!(run.critical_path(at).map(|path| path.jobs[0]), Some(GCC), "it is built");
+    run.event(at, &Event::HostLost { host: RUBY, cause: "no answer".to_owned() });
+    let (failure, message, times) = (Failure::Build, String::new(), Times::default());
+    run.event(at, &Event::Finished { job, attempt, outcome: Outcome::Failed { failure, message, times } });
+    assert_eq!(run.failures().len(), 1);
+}
+
 /// gcc is built on ruby, on local, too, and on local once more.
 #[test]
 fn the_first_of_several_attempts_is_what_counts() {
