@@ -131,3 +131,15 @@ impl Host {
         self.mandatory.iter().find(|x| !features.contains(x)).map(|x| Lack::Mandatory(x.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_ordered_by_bandwidth_then_by_latency_and_the_free_one_comes_first() {
+        let link = |bandwidth, ms| LinkSpeed { bandwidth, latency: Span::from_millis(ms) };
+        let ordered = [LinkSpeed::FREE, link(200, 9), link(100, 1), link(100, 2), link(50, 0)];
+        assert!(ordered.is_sorted_by(|one, other| one.slowness() < other.slowness()));
+    }
+}

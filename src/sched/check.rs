@@ -28,6 +28,9 @@ impl Scheduler {
 
     /// What is kept of where each path is nearest is so.
     fn check_sources(&self) -> Result<(), String> {
+        if !self.stores.is_ordered_by(&self.hosts.known_links()) {
+            return Err("paths are got by what was thought of links before".to_owned());
+        }
         match self.stores.misrouted() {
             Some(path) => Err(format!("{path} is got from a host that is not the nearest")),
             None => Ok(()),

@@ -129,17 +129,20 @@ impl Scheduler {
     /// The cores that a host has left, its jobs' taken off.
     pub(super) fn cores_left(&self, host: HostId) -> Left {
         let lanes = self.hosts.spec[host].lanes();
-        let given: u32 = self.jobs.seated_on(host).map(|(_, job)| self.placed[job].cores.max(1)).sum();
-        let given = given + self.hosts.older_on(host).map(|older| older.cores.max(1)).sum::<u32>();
+        let given: u32 = self.cores_given(host).map(|cores| cores.max(1)).sum();
         let most = self.most_cores(host).saturating_sub(given).min(lanes);
         Left { most, once: lanes.saturating_sub(given) }
     }
 
-    /// The cores of a host that jobs with more than one have in sum, in older attempts, too.
+    /// The cores of a host that jobs with more than one have in sum.
     pub(super) fn shared_out(&self, host: HostId) -> u32 {
+        self.cores_given(host).filter(|&cores| cores > 1).sum()
+    }
+
+    /// The cores of each attempt on a host, older ones, too.
+    fn cores_given(&self, host: HostId) -> impl Iterator<Item = u32> {
         let newest = self.jobs.seated_on(host).map(|(_, job)| self.placed[job].cores);
-        let older = self.hosts.older_on(host).map(|older| older.cores);
-        newest.chain(older).filter(|&cores| cores > 1).sum()
+        newest.chain(self.hosts.older_on(host).map(|older| older.cores))
     }
 
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.

@@ -35,7 +35,7 @@ pub(super) struct HostState {
     drained: Option<String>,
     /// Why it was last lost or refused.
     trouble: String,
-    /// The bandwidth that estimates rest on.
+    /// The bandwidth when it last changed by much.
     pub bandwidth: u64,
 }
 
@@ -314,7 +314,7 @@ impl Hosts {
         much
     }
 
-    /// The links as estimates rest on them.
+    /// The links as they were when each last changed by much.
     pub fn known_links(&self) -> Table<HostId, LinkSpeed> {
         let known =
             |(host, spec): (HostId, &Host)| LinkSpeed { bandwidth: self.state[host].bandwidth, ..spec.link };

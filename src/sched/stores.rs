@@ -46,7 +46,7 @@ pub(super) struct Stores {
     sources: Vec<usize>,
     /// The number of changes to links and hosts, from 1.
     changes: u32,
-    /// Per host how many others a path is rather got from, if they have it.
+    /// Per host how many others a path is rather got from, if they have it, as by [`by_link`].
     order: Table<HostId, usize>,
 }
 
@@ -135,6 +135,7 @@ impl Stores {
                 }
                 row.known = true;
                 let order = &self.order;
+                // If it is not known which one was the nearest, that is still to be looked up.
                 if self.reachable[host] && row.nearest.is_none_or(|known| order[host] < order[known]) {
                     row.nearest = Some(host);
                 }
@@ -206,8 +207,15 @@ impl Stores {
 
     /// Links are not what they were thought to be.
     pub fn relinked(&mut self, links: &Table<HostId, LinkSpeed>) {
-        self.order = by_link(links);
-        self.changes += 1;
+        if !self.is_ordered_by(links) {
+            self.order = by_link(links);
+            self.changes += 1;
+        }
+    }
+
+    /// Whether hosts are asked for a path in the order of these links.
+    pub fn is_ordered_by(&self, links: &Table<HostId, LinkSpeed>) -> bool {
+        self.order == by_link(links)
     }
 
     /// Whether a substituter has the path.
@@ -343,7 +351,8 @@ impl Stores {
     }
 
     /// The cheapest place to get a path to `to` from, which lacks it: this machine, then of the reachable
-    /// holders the one with the fastest link, then a substituter. `None` if nobody has it.
+    /// holders the one with the fastest link, then a substituter. `None` if nobody has it. Links change places only
+    /// once one has changed by much, so that they do not with every transfer.
     pub fn source(&mut self, hosts: &Table<HostId, Host>, to: HostId, path: PathId) -> Option<Source> {
         let nearest = self.nearest(path).filter(|&host| host != to);
         self.paths[path].source(nearest, fetches(hosts, to))

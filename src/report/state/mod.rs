@@ -270,10 +270,11 @@ impl RunState {
                 self.setbacks.insert(job, (host, message.clone()));
                 self.requeue(job);
             }
-            Outcome::Cancelled if is_open => {
+            Outcome::Cancelled if self.jobs[job] == JobState::Active => {
                 self.setbacks.insert(job, (host, "stopped".to_owned()));
                 self.requeue(job);
             }
+            // An attempt that was ended because another one was done first is no setback.
             Outcome::Cancelled => {}
         }
     }
