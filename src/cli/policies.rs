@@ -16,7 +16,7 @@ use crate::sched::Policy;
 use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
 
 /// Those worth showing, with what they do.
-pub const SHOWN: [(&str, &str); 9] = [
+pub const SHOWN: [(&str, &str); 10] = [
     ("full", "the longest way to the end first, each derivation where it is done first"),
     (
         "nix",
@@ -26,6 +26,10 @@ pub const SHOWN: [(&str, &str); 9] = [
     ("hops-fastest", "those with the most derivations behind them first, on the fastest host that is free"),
     ("rank-fastest", "the longest way to the end first, on the fastest host that is free"),
     ("heft", "by a plan made before the run and kept to, whatever happens"),
+    (
+        "planned",
+        "by such a plan as long as hosts and derivations are what it took them for, then as no-tolerance",
+    ),
     ("all-local", "on this machine only, but for what it cannot build"),
     ("all-fastest", "on the host with the most speed in all only, but for what it cannot build"),
     ("no-tolerance", "as full, but strictly by the longest way, however small the difference"),

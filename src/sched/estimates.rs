@@ -127,6 +127,7 @@ impl Scheduler {
         let factors = self.live.factors();
         if factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
             self.factors = factors.to_vec();
+            self.give_up_plan();
             self.estimates = self.live.costs();
             self.sum_up();
             self.rank();
@@ -151,6 +152,7 @@ impl Scheduler {
     fn correct_speeds(&mut self) {
         for (host, factor) in self.speeds.factors().iter() {
             if self.paces.correct(host, *factor, differs) {
+                self.give_up_plan();
                 self.estimate_ends(host);
             }
         }

@@ -255,14 +255,6 @@ impl Scheduler {
         self.planned()
     }
 
-    /// Plans the whole run, if the policy is to follow a plan.
-    fn planned(mut self) -> Self {
-        if self.policy.choice == Choice::Planned {
-            self.plan = self.static_plan();
-        }
-        self
-    }
-
     /// Says which part of each job (0 to 1) more cores make faster, in place of what is usual for its kind.
     /// To be said before the first fact.
     #[must_use]

@@ -172,6 +172,9 @@ impl Scheduler {
 
     /// What free slots are good for that no ready job of `window` wants. Those of `fresh` are new to it.
     fn use_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
+        if self.policy.choice == Choice::Planned {
+            return;
+        }
         self.guard_idle(at, window, fresh, out);
         self.steal(at, out);
         self.copy_late(at, out);

@@ -1,12 +1,31 @@
-//! A plan of the whole run made beforehand: static HEFT, to measure the dynamic one against.
+//! A plan of the whole run made beforehand: static HEFT, to measure the dynamic one against, and to go by where all
+//! is known. Nothing is mended in a plan: where it does not hold, the rest is decided as it comes.
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
 
 use super::Scheduler;
+use super::policy::Choice;
 
 impl Scheduler {
+    /// Makes the plan, if the policy is to follow one.
+    pub(super) fn planned(mut self) -> Self {
+        if self.policy.choice == Choice::Planned {
+            self.plan = self.static_plan();
+        }
+        self
+    }
+
+    /// Hosts or jobs are not what they were taken for when the run was planned.
+    pub(super) fn give_up_plan(&mut self) {
+        if self.policy.choice == Choice::Planned {
+            self.policy.choice = Choice::Earliest;
+            self.plan = Table::new();
+            self.line.void();
+        }
+    }
+
     /// In the order of rank, gives each job the host and slot where it would be finished first, with the
     /// time its inputs take from where they are planned to be (Topcuoglu et al. 2002, without insertion
     /// into gaps).

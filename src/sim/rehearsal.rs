@@ -28,8 +28,8 @@ pub const DEFAULT: &str = "full";
 /// What is tried beside it before a run.
 pub const RIVALS: [&str; 2] = ["all-local", "all-fastest"];
 /// What is tried, too, where estimates are certain: small differences between ranks then mean something, and a
-/// plan may be kept to. Where they are not, these do worse than the default as often as better.
-pub const EXACT: [&str; 2] = ["no-tolerance", "heft"];
+/// plan may be followed. Where they are not, these do worse than the default as often as better.
+pub const EXACT: [&str; 2] = ["no-tolerance", "planned"];
 
 /// How much sooner another policy has to be than the default: by less, estimates say nothing, and the
 /// default has more ways to go on when they are wrong, or the speeds of hosts. By `scripts/bench-sched` 0.01 and 0.02
