@@ -263,7 +263,9 @@ impl Scheduler {
 
     /// Begins nothing new and cancels what runs; what only waits for its inputs is put back.
     fn stop(&mut self, out: &mut Vec<Order>) {
-        self.phase = Phase::Stopping;
+        if std::mem::replace(&mut self.phase, Phase::Stopping) == Phase::Stopping {
+            return;
+        }
         let seated: Vec<_> = self.jobs.seated().map(|(_, _, job)| job).collect();
         for job in seated {
             match self.jobs.state(job) {

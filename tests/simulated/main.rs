@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod case;
@@ -115,6 +116,12 @@ fn bound(case: &Case) -> Span {
 
 /// Nothing is lost: what is not there has a cause.
 fn accounted(case: &Case, ended: &Ended) -> Result<(), TestCaseError> {
+    let mut cancelled = BTreeSet::new();
+    for (_, order) in &ended.record.0 {
+        if let Order::Cancel { job, attempt, .. } = order {
+            prop_assert!(cancelled.insert((*job, *attempt)), "{job} is told to end again");
+        }
+    }
     let verdict = ended.scheduler.verdict();
     let stopped = ended.interrupted || (!case.policy.keep_going && !verdict.endings.is_empty());
     for job in case.work.jobs.ids() {
