@@ -12,6 +12,7 @@ use crate::run::SlotId;
 
 use super::Scheduler;
 use super::forecast::Left;
+use super::hosts::Older;
 use super::offer::Offer;
 use super::policy::{Choice, Cores};
 use super::state::{JobState, Seat};
@@ -104,7 +105,11 @@ impl Scheduler {
                 .max(self.expected_end(at, host, job)),
             _ => at.max(self.placed[job].due) + self.p90_time(job, host, self.placed[job].cores),
         };
-        self.jobs.seated_on(host).map(end).max().unwrap_or(at)
+        let older = self.hosts.older_on(host).filter(|older| !older.ends);
+        let older = older.map(|&Older { job, cores, since, .. }| {
+            (since + self.p90_time(job, host, cores)).max(self.overrun_end(at, host, job, cores, since))
+        });
+        self.jobs.seated_on(host).map(end).chain(older).max().unwrap_or(at)
     }
 
     /// Ends all reservations: they hold for one round.
@@ -189,14 +194,17 @@ impl Scheduler {
             return end;
         }
         match self.jobs.state(job) {
-            JobState::Running(seat) => {
-                // Longer than expected: what it still takes follows from how long it took so far.
-                let pace = self.paces.of(job, host) * self.amdahl(job, host, self.placed[job].cores);
-                let done = at.since(seat.since).scale(1.0 / pace);
-                at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
-            }
+            JobState::Running(seat) => self.overrun_end(at, host, job, self.placed[job].cores, seat.since),
             _ => at + self.work_time(job, host, self.placed[job].cores),
         }
+    }
+
+    /// When an attempt that takes longer than expected will probably be over: what it still takes follows from how
+    /// long it took so far.
+    fn overrun_end(&self, at: Time, host: HostId, job: JobId, cores: u32, since: Time) -> Time {
+        let pace = self.paces.of(job, host) * self.amdahl(job, host, cores);
+        let done = at.since(since).scale(1.0 / pace);
+        at + crate::cost::remaining(&self.estimates[job], done).scale(pace)
     }
 
     /// Has a job run in a seat.
