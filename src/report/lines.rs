@@ -62,7 +62,8 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         Event::Started { job, attempt } => match run.attempt(*job, *attempt) {
             Some(r) => {
                 let (name, host) = (&run.job(*job).name, run.host_name(r.host));
-                let late: Vec<&str> = others(run, *job, *attempt).map(|r| run.host_name(r.host)).collect();
+                let late = others(run, *job, *attempt).filter(|r| !r.ends);
+                let late: Vec<&str> = late.map(|r| run.host_name(r.host)).collect();
                 let too = match late.is_empty() {
                     true => String::new(),
                     false => format!(", too, as it is late on {}", late.join(" and ")),

@@ -18,6 +18,8 @@ pub struct Running {
     pub started: Option<Time>,
     /// How long it should take there.
     pub estimate: Span,
+    /// It was told to end.
+    pub ends: bool,
     /// What it is doing, if its builder says.
     pub phase: Option<String>,
     /// How much of its work it says that it has done; 0 if it does not say.

@@ -180,6 +180,7 @@ impl RunState {
                     ordered: at,
                     started: None,
                     estimate,
+                    ends: false,
                     phase: None,
                     permille: 0,
                     tail: VecDeque::new(),
@@ -189,7 +190,12 @@ impl RunState {
                 self.setbacks.remove(job);
                 self.set(*job, JobState::Active);
             }
-            Order::Cancel { .. } | Order::Probe { .. } => {}
+            Order::Cancel { job, attempt, .. } => {
+                if let Some(running) = self.running.get_mut(&(*job, *attempt)) {
+                    running.ends = true;
+                }
+            }
+            Order::Probe { .. } => {}
         }
     }
 

@@ -85,6 +85,16 @@ fn begin(run: &mut RunState, at: Time, attempt: Attempt, host: HostId, work: Spa
     started
 }
 
+/// gcc runs on ruby and is told to end there, as another attempt was done first, and what that made was lost.
+#[test]
+fn what_was_told_to_end_is_not_late() {
+    let mut run = Scene::running().run;
+    let (at, slot) = (Time(100_000_000), SlotId(0));
+    run.order(at, &Order::Cancel { job: GCC, attempt: Attempt(1), host: RUBY, slot });
+    let started = begin(&mut run, at, Attempt(9), LOCAL, Span::ZERO);
+    assert_eq!(event_lines(&run, &started)[0].text, "building gcc-13.2 on local (est. 5m00s)");
+}
+
 /// gcc runs on ruby; the same on local beside it, which is done sooner.
 #[test]
 fn attempts_at_the_same_job_are_told_apart() {
