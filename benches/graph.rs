@@ -96,7 +96,7 @@ fn change_one_cost(bencher: Bencher) {
     let mut number = numbers();
     bencher.bench_local(|| {
         let job = JobId(number(work.jobs.len()) as u32);
-        ranks.set_cost(job, Span::from_millis(100 + number(100_000) as u64))
+        ranks.set_costs([(job, Span::from_millis(100 + number(100_000) as u64))])
     });
 }
 

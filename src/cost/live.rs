@@ -17,6 +17,9 @@ const LOG_UNIT: f64 = 65_536.0;
 /// Factors are multiples of 1/1024, so that last digits of a logarithm never decide.
 const FACTOR_UNIT: f64 = 1_024.0;
 
+/// By how much jobs take longer than expected, per class in the order of [`OutputClass::ALL`].
+pub type Factors = [f64; OutputClass::ALL.len()];
+
 /// Corrections within one run.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -59,8 +62,8 @@ impl Live {
         ((log.exp() * FACTOR_UNIT).round() / FACTOR_UNIT).max(1.0 / FACTOR_UNIT)
     }
 
-    /// The factors of all classes, in the order of [`OutputClass::ALL`].
-    pub fn factors(&self) -> [f64; OutputClass::ALL.len()] {
+    /// The factors of all classes.
+    pub fn factors(&self) -> Factors {
         OutputClass::ALL.map(|class| self.factor(class))
     }
 
@@ -69,9 +72,8 @@ impl Live {
         self.prior[job].scale(self.factor(self.classes[job]))
     }
 
-    /// The same for each job.
-    pub fn costs(&self) -> Table<JobId, Cost> {
-        let factors = self.factors();
+    /// What jobs are expected to cost by these factors.
+    pub fn costs(&self, factors: &Factors) -> Table<JobId, Cost> {
         let cost = |(prior, class): (&Cost, &OutputClass)| prior.scale(factors[*class as usize]);
         self.prior.rows().iter().zip(self.classes.rows()).map(cost).collect()
     }
@@ -133,7 +135,7 @@ mod tests {
         let Cost { median, p10, p90 } = live.cost(JobId(99));
         assert!(p10 < median && median < p90);
         let alone: Vec<Cost> = live.classes.ids().map(|job| live.cost(job)).collect();
-        assert_eq!(live.costs().rows(), alone);
+        assert_eq!(live.costs(&live.factors()).rows(), alone);
     }
 
     #[test]

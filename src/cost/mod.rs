@@ -33,7 +33,7 @@ pub use expectation::Known;
 pub use forecast::Forecast;
 pub use limits::limits;
 pub use links::{LinkSample, Links};
-pub use live::Live;
+pub use live::{Factors, Live};
 pub use memory::{About, Memory, estimate};
 pub use names::pname_version;
 pub use parallel::{amdahl, parallel_part, parallel_parts};

@@ -4,7 +4,8 @@
 //! its outputs.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+
+use fixedbitset::FixedBitSet;
 
 use super::order::Order;
 use super::workload::{JobId, Workload};
@@ -52,12 +53,6 @@ impl Ranks {
         ranks
     }
 
-    /// Changes the costs of all jobs at once.
-    pub fn set_costs(&mut self, cost: Table<JobId, Span>) {
-        self.cost = cost;
-        self.settle();
-    }
-
     fn settle(&mut self) {
         for i in (0..self.order.jobs().len()).rev() {
             let job = self.order.jobs()[i];
@@ -80,23 +75,27 @@ impl Ranks {
         &self.rank
     }
 
-    /// Changes the cost of a job, up or down, and the ranks that depend on it. Returns the jobs whose
-    /// rank changed, users before needs.
-    pub fn set_cost(&mut self, job: JobId, cost: Span) -> Vec<JobId> {
-        self.cost[job] = cost;
+    /// Changes the costs of jobs, up or down, and the ranks that depend on those that are other than before. Returns
+    /// the jobs whose rank changed, users before needs.
+    pub fn set_costs(&mut self, costs: impl IntoIterator<Item = (JobId, Span)>) -> Vec<JobId> {
+        let mut open = FixedBitSet::with_capacity(self.rank.len());
+        for (job, cost) in costs {
+            if std::mem::replace(&mut self.cost[job], cost) != cost {
+                open.insert(self.order.position(job));
+            }
+        }
         let mut changed = Vec::new();
         // Last in the order first, so each job is looked at once, when its users are settled.
-        let mut open = BinaryHeap::from([self.order.position(job)]);
-        while let Some(position) = open.pop() {
-            while open.peek() == Some(&position) {
-                open.pop();
-            }
-            let job = self.order.jobs()[position];
-            let rank = self.fresh(job);
-            if rank != self.rank[job] {
-                self.rank[job] = rank;
-                changed.push(job);
-                open.extend(self.needs[job].iter().map(|&need| self.order.position(need)));
+        for block in (0..open.as_slice().len()).rev() {
+            while let bits @ 1.. = open.as_slice()[block] {
+                let position = block * usize::BITS as usize + bits.ilog2() as usize;
+                open.remove(position);
+                let job = self.order.jobs()[position];
+                let rank = self.fresh(job);
+                if std::mem::replace(&mut self.rank[job], rank) != rank {
+                    changed.push(job);
+                    open.extend(self.needs[job].iter().map(|&need| self.order.position(need)));
+                }
             }
         }
         changed

@@ -10,8 +10,8 @@ use super::state::Seat;
 
 /// A correction by less than this factor does not change the order of anything.
 const TELLING: f64 = 1.1;
-/// So often in a run all ranks are worked out anew, at most.
-const RANKINGS: usize = 100;
+/// So often in a run estimates are corrected, at most.
+const CORRECTIONS: usize = 100;
 /// One in so many hosts is measured anew before their speeds are compared again.
 const FEW: usize = 2;
 /// No less than one in so many of the builds that told of speeds did so since they were last compared: fewer hardly
@@ -23,35 +23,35 @@ const TRANSFER_PART: f64 = 0.5;
 const EACH: Span = Span::from_millis(1);
 
 impl Scheduler {
-    /// Works out every rank from the estimates as they stand.
+    /// Works out every rank.
     pub(super) fn rank(&mut self) {
-        let cost = match self.policy.order {
-            Order::Rank => self.mean_costs(),
-            Order::Hops => Table::filled(self.work.jobs.len(), Span::from_secs(1)),
+        let (cost, after) = match self.policy.order {
+            Order::Rank => (self.mean_costs().collect(), self.mean_transfers()),
+            Order::Hops => (Table::filled(self.work.jobs.len(), Span::from_secs(1)), Table::new()),
             Order::Arrival => return self.jobs.rank_by_arrival(),
-            Order::Name => return self.jobs.set_ranks(self.by_name()),
+            Order::Name => return self.jobs.set_ranks(self.by_name().into_iter()),
         };
-        match &mut self.ranks {
-            Some(ranks) => ranks.set_costs(cost),
-            None => {
-                let after = match self.policy.order {
-                    Order::Rank => self.mean_transfers(),
-                    _ => Table::new(),
-                };
-                self.ranks = Some(Ranks::with_transfers(&self.work, cost, after));
-            }
-        }
-        self.line.void();
-        if let Some(ranks) = &self.ranks {
-            self.jobs.set_ranks(ranks.all().clone());
+        let ranks = Ranks::with_transfers(&self.work, cost, after);
+        self.jobs.set_ranks(ranks.all().iter().map(|(job, &rank)| (job, rank)));
+        self.ranks = Some(ranks);
+    }
+
+    /// Has ranks follow the estimates.
+    fn rank_anew(&mut self) {
+        if self.policy.order == Order::Rank
+            && let Some(mut ranks) = self.ranks.take()
+        {
+            let changed = ranks.set_costs(self.work.jobs.ids().zip(self.mean_costs()));
+            self.jobs.set_ranks(changed.into_iter().map(|job| (job, ranks.of(job))));
+            self.ranks = Some(ranks);
         }
     }
 
     /// What each job takes on a slot of the hosts that may build it, on average.
-    fn mean_costs(&self) -> Table<JobId, Span> {
+    fn mean_costs(&self) -> impl Iterator<Item = Span> + '_ {
         // Few are distinct.
         let mut known: Vec<(*const HostId, u16, f64)> = Vec::new();
-        let mut pace_of = |job: JobId| {
+        let mut pace_of = move |job: JobId| {
             let (hosts, system) = (&self.eligible[job], self.paces.system(job));
             let same = known.iter().find(|&&(list, of, _)| list == hosts.as_ptr() && of == system);
             same.map(|&(.., pace)| pace).unwrap_or_else(|| {
@@ -60,7 +60,7 @@ impl Scheduler {
                 pace
             })
         };
-        self.estimates.iter().map(|(job, estimate)| estimate.median.scale(pace_of(job)) + EACH).collect()
+        self.estimates.iter().map(move |(job, estimate)| estimate.median.scale(pace_of(job)) + EACH)
     }
 
     /// Seconds for each second of work, over the slots of `hosts`.
@@ -86,14 +86,10 @@ impl Scheduler {
         jobs.map(|job| Span::from_secs_f64(of(&job.outputs) / rate * TRANSFER_PART)).collect()
     }
 
-    fn by_name(&self) -> Table<JobId, Span> {
+    fn by_name(&self) -> Vec<(JobId, Span)> {
         let mut order: Vec<JobId> = self.work.jobs.ids().collect();
         order.sort_by_key(|&job| (&self.work.jobs[job].name, job));
-        let mut rank = Table::filled(order.len(), Span::ZERO);
-        for (place, &job) in order.iter().rev().enumerate() {
-            rank[job] = Span(place as u64);
-        }
-        rank
+        order.into_iter().rev().zip((0..).map(Span)).collect()
     }
 
     /// Takes in how long a job really took in its seat; estimates, speeds and ranks follow once they are
@@ -115,22 +111,23 @@ impl Scheduler {
         if self.policy.learn_costs {
             self.live.observe(job, work(self.paces.of(job, seat.host)));
         }
-        self.ends_since_rank += 1;
-        if self.ends_since_rank * RANKINGS >= self.work.jobs.len() {
-            self.ends_since_rank = 0;
+        self.ends_since_look += 1;
+        if self.ends_since_look * CORRECTIONS >= self.work.jobs.len() {
+            self.ends_since_look = 0;
             self.correct_costs();
         }
     }
 
     /// Has estimates and ranks follow what this run's builds say, if that makes a difference.
     fn correct_costs(&mut self) {
-        let factors = self.live.factors();
-        if factors.iter().zip(&self.factors).any(|(now, then)| differs(*now, *then)) {
-            self.factors = factors.to_vec();
+        let factors = self.live.factors().into_iter().zip(&mut self.factors);
+        let told = factors.filter(|(now, then)| differs(*now, **then));
+        if told.map(|(now, then)| *then = now).count() > 0 {
             self.give_up_plan();
-            self.estimates = self.live.costs();
+            self.estimates = self.live.costs(&self.factors);
             self.sum_up();
-            self.rank();
+            self.rank_anew();
+            self.line.void();
             self.hosts.spec.ids().for_each(|host| self.estimate_ends(host));
         }
     }

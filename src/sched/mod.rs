@@ -51,7 +51,7 @@ pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};
 
 use crate::base::{Span, Table, Time};
-use crate::cost::{Cost, Live, Speeds, classify, parallel_parts};
+use crate::cost::{Cost, Factors, Live, OutputClass, Speeds, classify, parallel_parts};
 use crate::fleet::{Host, HostId};
 use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Event, Order, SlotId};
@@ -83,9 +83,9 @@ pub struct Scheduler {
     /// What is left to do: the sum of the estimates of all jobs that are not over.
     left: Span,
     /// The corrections in `estimates`.
-    factors: Vec<f64>,
-    /// Jobs that ended since all ranks were last worked out.
-    ends_since_rank: usize,
+    factors: Factors,
+    /// Jobs that ended since what they say of the estimates was last looked at.
+    ends_since_look: usize,
     /// Builds that told of a host's speed: up to when all were last compared, and since then.
     measured: usize,
     measured_since: usize,
@@ -221,13 +221,13 @@ impl Scheduler {
             eligible: shared(eligible),
             hosts: Hosts::new(hosts),
             live: Live::new(classify(&work), estimates.clone()),
-            factors: Vec::new(),
+            factors: [1.0; OutputClass::ALL.len()],
             speeds: Speeds::new(count),
             parallel: parallel_parts(&work),
             big: work.jobs.rows().iter().map(|j| j.features.iter().any(|f| f == "big-parallel")).collect(),
             stays: work.jobs.rows().iter().map(|j| j.fixed_output || j.prefer_local).collect(),
             ranks: None,
-            ends_since_rank: 0,
+            ends_since_look: 0,
             measured: 0,
             measured_since: 0,
             estimates,
@@ -248,7 +248,6 @@ impl Scheduler {
 
     /// Works out what follows from the estimates as long as nothing has happened.
     fn arranged(mut self) -> Self {
-        self.factors = self.live.factors().to_vec();
         self.rank();
         self.coming.find_first_users(&self.jobs);
         self.clusters = self.find_clusters();

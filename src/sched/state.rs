@@ -277,12 +277,12 @@ impl Jobs {
         }
     }
 
-    /// Replaces all ranks.
-    pub fn set_ranks(&mut self, rank: Table<JobId, Span>) {
+    /// Changes ranks.
+    pub fn set_ranks(&mut self, ranks: impl Iterator<Item = (JobId, Span)>) {
         if self.by_arrival {
             return;
         }
-        self.rank = rank;
+        ranks.for_each(|(job, rank)| self.rank[job] = rank);
         self.ready = self.ready().map(|job| self.turn(job)).collect();
     }
 
