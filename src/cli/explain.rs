@@ -184,7 +184,8 @@ pub fn copies(entries: &[Entry]) -> BTreeSet<(JobId, Attempt)> {
                 }
                 running.insert((*job, *attempt), *host);
             }
-            Step::Event(Event::Finished { job, attempt, .. }) => {
+            Step::Event(Event::Finished { job, attempt, .. })
+            | Step::Order(Order::Cancel { job, attempt, .. }) => {
                 running.remove(&(*job, *attempt));
             }
             Step::Event(Event::HostLost { host, .. } | Event::HostRefused { host, .. }) => {
@@ -206,6 +207,7 @@ pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String
     match expect.next_best {
         _ if expect.why == Why::Drawn => "one of many ready, when a slot was free".to_owned(),
         _ if expect.why == Why::Followed => "in the slot of what it follows".to_owned(),
+        _ if expect.why == Why::Planned => "as planned before the run".to_owned(),
         None => "the only host for it".to_owned(),
         Some((host, there)) if there > here => {
             format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))
@@ -277,6 +279,12 @@ mod tests {
         };
         let failed =
             Step::Event(Event::Finished { job: JobId(0), attempt: Attempt(0), outcome: Outcome::Cancelled });
+        let told = Step::Order(Order::Cancel {
+            job: JobId(0),
+            attempt: Attempt(0),
+            host: HostId(1),
+            slot: SlotId(0),
+        });
         let lost = |host| Step::Event(Event::HostLost { host: HostId(host), cause: String::new() });
         let copied = |steps: Vec<Step>| {
             let entries: Vec<Entry> = steps.into_iter().map(|what| Entry { at: Time::ZERO, what }).collect();
@@ -284,6 +292,7 @@ mod tests {
         };
         assert_eq!(copied(vec![build(0, 1), build(1, 2), failed.clone()]), [(JobId(0), Attempt(1))]);
         assert_eq!(copied(vec![build(0, 1), failed, build(1, 2)]), []);
+        assert_eq!(copied(vec![build(0, 1), told, build(1, 2)]), [], "it was told to end");
         assert_eq!(copied(vec![build(0, 1), lost(1), build(1, 2)]), []);
         assert_eq!(copied(vec![build(0, 1), lost(2), build(1, 2)]).len(), 1);
     }
@@ -304,6 +313,7 @@ mod tests {
         let said = |why_so| why(&Expectation { why: why_so, ..Expectation::default() }, |_| "b");
         assert_eq!(said(Why::Drawn), "one of many ready, when a slot was free");
         assert_eq!(said(Why::Followed), "in the slot of what it follows");
+        assert_eq!(said(Why::Planned), "as planned before the run");
         assert_eq!(said(Why::Soonest), "the only host for it");
     }
 

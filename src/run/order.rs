@@ -55,6 +55,8 @@ pub enum Why {
     Drawn,
     /// It follows another one of its cluster in the same slot.
     Followed,
+    /// A plan made before the run had it there.
+    Planned,
 }
 
 impl Why {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::Cores;
+use super::policy::{Choice, Cores};
 use super::state::JobState;
 use super::{Phase, Scheduler};
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
-use crate::graph::{JobId, PathId};
+use crate::graph::{JobId, PathId, Ranks};
 
 impl Scheduler {
     /// The first invariant that does not hold, as a sentence.
@@ -104,6 +104,14 @@ impl Scheduler {
         let ranks: Vec<Span> = self.jobs.ready().map(|job| self.jobs.rank(job)).collect();
         if !ranks.is_sorted_by(|a, b| a >= b) {
             return Err("the ready jobs are not in the order of their ranks".to_owned());
+        }
+        let follows = |ranks: &Ranks| self.work.jobs.ids().all(|job| self.jobs.rank(job) == ranks.of(job));
+        if self.ranks.as_ref().is_some_and(|ranks| !follows(ranks)) {
+            return Err("jobs do not have the ranks that were worked out".to_owned());
+        }
+        let planned = if self.policy.choice == Choice::Planned { self.work.jobs.len() } else { 0 };
+        if self.plan.len() != planned {
+            return Err(format!("{planned} jobs are to follow a plan, which has {}", self.plan.len()));
         }
         let hope = |job: &JobId| self.eligible[*job].iter().any(|&h| self.hosts.has_hope(h, &self.policy));
         match ready.iter().find(|job| !hope(job)) {

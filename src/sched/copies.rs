@@ -19,7 +19,7 @@ use crate::graph::JobId;
 use crate::run::{Attempt, Order, Outcome};
 
 use super::hosts::Older;
-use super::policy::Confine;
+use super::policy::{Choice, Confine};
 use super::state::{JobState, Seat};
 use super::{Phase, Scheduler};
 
@@ -62,8 +62,9 @@ impl Scheduler {
 
     /// What a copy has to gain, if there are to be any.
     fn copy_margin(&self) -> Option<f64> {
-        // A policy that keeps to one host means to leave others idle.
-        self.policy.copy_margin.filter(|_| self.policy.confine == Confine::No)
+        // A policy that keeps to one host, or to a plan, means to leave others idle.
+        let leaves_idle = self.policy.confine != Confine::No || self.policy.choice == Choice::Planned;
+        self.policy.copy_margin.filter(|_| !leaves_idle)
     }
 
     /// Has the builds looked at when it is time, if an idle host might build one, too: one has begun.
@@ -179,7 +180,7 @@ impl Scheduler {
         older.sort_by_key(|(_, _, older)| Reverse(older.attempt));
         for (host, slot, Older { job, attempt, cores, since, .. }) in older {
             let state = self.jobs.state(job);
-            if state.is_over() || self.phase == Phase::Stopping {
+            if state.is_over() {
                 self.end_older(job, out);
             } else if state.seat().is_none() && self.hosts.older_over(job, attempt).is_some() {
                 self.placed[job].cores = cores;
@@ -193,6 +194,7 @@ impl Scheduler {
     /// Ends the older attempts of a job that needs them no more.
     pub(super) fn end_older(&mut self, job: JobId, out: &mut Vec<Order>) {
         while let Some((host, slot, attempt)) = self.hosts.end_older(job) {
+            self.forecasts.touch(host);
             out.push(Order::Cancel { job, attempt, host, slot });
         }
     }
@@ -228,11 +230,13 @@ impl Scheduler {
         }
     }
 
-    /// Ends the newest attempt of a job that is over by another one.
+    /// Ends the newest attempt of a job that is over by another one. A run that is stopping has told it already.
     fn end_newer(&mut self, job: JobId, out: &mut Vec<Order>) {
         if let JobState::Running(seat) = self.jobs.state(job) {
             let Seat { host, slot, attempt, .. } = seat;
-            out.push(Order::Cancel { job, attempt, host, slot });
+            if self.phase != Phase::Stopping {
+                out.push(Order::Cancel { job, attempt, host, slot });
+            }
             self.set_aside(job, seat, true);
         }
         if self.jobs.state(job).seat().is_some() {

@@ -144,10 +144,11 @@ impl Scheduler {
         self.cores_given(host).filter(|&cores| cores > 1).sum()
     }
 
-    /// The cores of each attempt on a host, older ones, too.
+    /// The cores of each attempt on a host, older ones, too, but for those that were told to end.
     fn cores_given(&self, host: HostId) -> impl Iterator<Item = u32> {
         let newest = self.jobs.seated_on(host).map(|(_, job)| self.placed[job].cores);
-        newest.chain(self.hosts.older_on(host).map(|older| older.cores))
+        let older = self.hosts.older_on(host).filter(|older| !older.ends);
+        newest.chain(older.map(|older| older.cores))
     }
 
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
@@ -199,8 +200,7 @@ impl Scheduler {
         }
     }
 
-    /// When an attempt that takes longer than expected will probably be over: what it still takes follows from how
-    /// long it took so far.
+    /// When an attempt will probably be over by how long it took so far.
     fn overrun_end(&self, at: Time, host: HostId, job: JobId, cores: u32, since: Time) -> Time {
         let pace = self.paces.of(job, host) * self.amdahl(job, host, cores);
         let done = at.since(since).scale(1.0 / pace);

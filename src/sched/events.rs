@@ -39,6 +39,9 @@ impl Scheduler {
             Event::FleetReady if self.phase == Phase::Gathering => {
                 self.phase = Phase::Building;
                 self.demand_changed = true;
+                if self.hosts.spec.iter().any(|(host, spec)| spec.slots > 0 && !self.hosts.takes_jobs(host)) {
+                    self.give_up_plan();
+                }
             }
             Event::Staged { transfer, bytes, took } => self.staged(*transfer, *bytes, *took),
             Event::StageFailed { transfer, side, cause } => self.stage_failed(at, *transfer, *side, cause),
@@ -66,6 +69,7 @@ impl Scheduler {
         if !self.hosts.lost(at, host, cause, &self.policy) {
             return;
         }
+        self.give_up_plan();
         self.forecasts.touch(host);
         // This machine's store is a file system: it stays readable when its daemon does not answer.
         self.stores.set_reachable(host, host == HostId::HOME);
@@ -85,6 +89,7 @@ impl Scheduler {
         if !self.hosts.drain(host, cause) {
             return;
         }
+        self.give_up_plan();
         self.forecasts.touch(host);
         let jobs: Vec<JobId> = self.jobs.seated_on(host).map(|(_, job)| job).collect();
         for job in jobs {
@@ -261,7 +266,7 @@ impl Scheduler {
         }
     }
 
-    /// Begins nothing new and cancels what runs; what only waits for its inputs is put back.
+    /// Begins nothing new and cancels what runs; what only waits for its inputs is put back. All that only once.
     fn stop(&mut self, out: &mut Vec<Order>) {
         if std::mem::replace(&mut self.phase, Phase::Stopping) == Phase::Stopping {
             return;
@@ -275,6 +280,8 @@ impl Scheduler {
                 _ => self.unseat(job),
             }
         }
+        let older: Vec<_> = self.hosts.all_older().map(|(.., older)| older.job).collect();
+        older.into_iter().for_each(|job| self.end_older(job, out));
     }
 
     fn staged(&mut self, transfer: TransferId, bytes: u64, took: Span) {

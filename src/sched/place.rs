@@ -173,6 +173,7 @@ impl Scheduler {
     /// What free slots are good for that no ready job of `window` wants. Those of `fresh` are new to it.
     fn use_idle(&mut self, at: Time, window: &[JobId], fresh: &[JobId], out: &mut Vec<Order>) {
         if self.policy.choice == Choice::Planned {
+            // They are meant to be free.
             return;
         }
         self.guard_idle(at, window, fresh, out);
@@ -389,11 +390,16 @@ impl Scheduler {
     }
 
     fn may_send_ahead(&self) -> bool {
-        self.hosts.spec.ids().any(|h| self.forecasts.of(h).charged < self.prefetch_limit(h))
+        // By a plan nothing waits for a host that is busy.
+        self.policy.choice != Choice::Planned
+            && self.hosts.spec.ids().any(|h| self.forecasts.of(h).charged < self.prefetch_limit(h))
     }
 
     /// Gives a job its slot by its best offer, and notes which one would have been the next.
     pub(super) fn bind_best(&mut self, at: Time, job: JobId, mut offer: Offer, out: &mut Vec<Order>) {
+        if self.policy.choice == Choice::Planned {
+            offer.expect.why = Why::Planned;
+        }
         if !self.watched.by_nobody && offer.expect.why == Why::Soonest {
             let next = self.best_but(at, job, Some(offer.host));
             offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));

@@ -1,5 +1,6 @@
 //! A plan of the whole run made beforehand: static HEFT, to measure the dynamic one against, and to go by where all
-//! is known. Nothing is mended in a plan: where it does not hold, the rest is decided as it comes.
+//! is known. Nothing is mended in a plan: once a host is gone, or it or a derivation is not as the plan took it to be,
+//! the rest is decided as it comes.
 
 use crate::base::{Span, Table, Time};
 use crate::fleet::HostId;
@@ -17,7 +18,7 @@ impl Scheduler {
         self
     }
 
-    /// Hosts or jobs are not what they were taken for when the run was planned.
+    /// Hosts or jobs are not as the plan took them to be.
     pub(super) fn give_up_plan(&mut self) {
         if self.policy.choice == Choice::Planned {
             self.policy.choice = Choice::Earliest;

@@ -97,7 +97,8 @@ pub enum Choice {
     /// The builder with the lowest load per speed that has a free slot, of equal ones the fastest; this
     /// machine where there is none (Nix's build hook).
     LeastLoaded,
-    /// Where a plan made before the run has it, as long as nothing is learned that it did not count on.
+    /// Where a plan made before the run has it, while its hosts are there and nothing is learned that it did not count
+    /// on; from then on as [`Choice::Earliest`].
     Planned,
 }
 
@@ -219,7 +220,7 @@ impl Policy {
             "rank-fastest" => Policy { choice: Choice::FastestFree, ..Policy::bare() },
             "rank-free" => Policy { choice: Choice::EarliestFree, ..Policy::bare() },
             "heft" => Policy { choice: Choice::Planned, ..Policy::bare() },
-            "planned" => Policy { choice: Choice::Planned, rank_tolerance: 0.0, cluster: Span::ZERO, ..full },
+            "planned" => Policy { choice: Choice::Planned, rank_tolerance: 0.0, ..full },
             "all-local" => Policy { confine: Confine::Home, ..full },
             "all-fastest" => Policy { confine: Confine::Fastest, ..full },
             "no-waiting" => Policy { choice: Choice::EarliestFree, ..full },
