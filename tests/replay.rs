@@ -247,7 +247,7 @@ fn what_does_not_fit_is_said() {
     error: --hosts names the machines file '/does/not/exist', but there is no such file
     error: invalid value 'x' for '--noise <SIGMA>': 'x' is no standard deviation of logarithms (a number from 0 to 5)
     error: invalid value 'fast' for '--bandwidth <[HOST=]RATE>': 'fast' is no bandwidth (bytes per second, such as 12500000, 12.5M or 1G)
-    error: invalid value 'a slots=many' for '--add-host <'NAME slots=8 speed=2 …'>': slots: 'many' is no whole number from 0 on
+    error: invalid value 'a slots=many' for '--add-host <'NAME slots=8 speed=2 …'>': slots: 'many' is no number of jobs (a whole number from 0 to 4096)
     error: the following required arguments were not provided:
       --noise <SIGMA>
     error: the argument '--exact' cannot be used with '--compare'

@@ -8,6 +8,7 @@ use clap::Args;
 use super::error::CliError;
 use crate::dispatch::{Argument, EvalOptions};
 use crate::fleet::FleetOptions;
+use crate::nix::{parse_cores, parse_jobs, parse_speed};
 
 /// What to build.
 #[derive(Args, Debug, Clone, Default)]
@@ -81,7 +82,7 @@ pub struct Where {
     #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs, allow_negative_numbers = true)]
     pub max_jobs: Option<MaxJobs>,
     /// Cores for each build; 0: all that its host has
-    #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse_cores, allow_negative_numbers = true)]
     pub cores: Option<u32>,
     /// Seconds that connecting to a host may take; 0: what ssh is configured to, or 10
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
@@ -110,18 +111,12 @@ fn max_jobs(text: &str) -> Result<MaxJobs, String> {
     if text == "auto" {
         return Ok(MaxJobs::Auto);
     }
-    text.parse()
-        .map(MaxJobs::Number)
-        .map_err(|_| "it is neither a number of jobs (a whole number from 0 on) nor 'auto'".to_owned())
+    parse_jobs(text).map(MaxJobs::Number).map_err(|why| format!("{why}, and not 'auto' either"))
 }
 
 /// A length of time.
 pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "it is no number of seconds (a whole number from 0 on)".to_owned())
-}
-
-fn cores(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "it is no number of cores (a whole number from 0 on)".to_owned())
 }
 
 /// `PATTERN=HOST`.
@@ -136,9 +131,7 @@ fn pin(text: &str) -> Result<(String, String), String> {
 /// It is of another form.
 pub fn slots(text: &str) -> Result<(String, u32), String> {
     let (host, slots) = pair(text, "HOST=N, such as builder1=4")?;
-    let slots =
-        slots.parse().map_err(|_| format!("'{slots}' is no number of jobs (a whole number from 0 on)"))?;
-    Ok((host.to_owned(), slots))
+    Ok((host.to_owned(), parse_jobs(slots)?))
 }
 
 /// `HOST=F` or `HOST:SYSTEM=F`.
@@ -147,8 +140,7 @@ pub fn slots(text: &str) -> Result<(String, u32), String> {
 /// It is of another form.
 pub fn speed(text: &str) -> Result<Speed, String> {
     let (host, speed) = pair(text, "HOST=F or HOST:SYSTEM=F, such as builder1=2.5")?;
-    let number = speed.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
-    let number = number.ok_or_else(|| format!("'{speed}' is no speed (a number above 0)"))?;
+    let number = parse_speed(speed)?;
     // Other than a port, the rest of an address or of a URI.
     let is_system = |word: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
@@ -268,10 +260,10 @@ mod tests {
         let host = |host: &str, factor| Speed { host: host.into(), system: None, factor };
         assert_eq!(speed("h=.5"), Ok(host("h", 0.5)));
         assert_eq!(pin("a=b*=h"), Ok(("a=b*".into(), "h".into())));
-        for wrong in ["h", "=3", "h=", "h=x", "h=-1", "h=nan", ""] {
+        for wrong in ["h", "=3", "h=", "h=x", "h=-1", "h=nan", "h=99999999", ""] {
             assert!(slots(wrong).is_err() && speed(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(slots("h=x").unwrap_err(), "'x' is no number of jobs (a whole number from 0 on)");
+        assert_eq!(slots("h=x").unwrap_err(), "'x' is no number of jobs (a whole number from 0 to 4096)");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum LoadError {
     /// A derivation that the store lacks, so that nobody knows what is missing for it.
     #[error(
         "the derivation {0} is not in this machine's store; evaluate it here, or bring it here with \
-         `nix copy --derivation` (`plan --offline` needs no store)"
+         `nix copy --derivation` (`plan` and `split` need no store with `--offline`)"
     )]
     NotHere(String),
     /// Paths that can neither be built nor fetched.

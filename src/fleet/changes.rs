@@ -6,6 +6,7 @@
 use super::host::{Host, HostId, LinkSpeed};
 use super::select::{FleetError, LAN, glob};
 use crate::base::Table;
+use crate::nix::{parse_cores, parse_jobs, parse_speed};
 
 /// What is to be other. Everything is done in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,17 +161,12 @@ impl std::str::FromStr for NewHost {
             let (key, value) = word
                 .split_once('=')
                 .ok_or_else(|| format!("'{word}' is not of the form KEY=VALUE; the keys are {KEYS}"))?;
-            let number =
-                || value.parse().map_err(|_| format!("{key}: '{value}' is no whole number from 0 on"));
+            let of = |why: String| format!("{key}: {why}");
             let list = || value.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
             match key {
-                "slots" => host.slots = number()?,
-                "cores" => host.cores = Some(number()?),
-                "speed" => {
-                    let speed = value.parse().ok().filter(|f: &f64| f.is_finite() && *f > 0.0);
-                    host.speed =
-                        speed.ok_or_else(|| format!("speed: '{value}' is no speed (a number above 0)"))?;
-                }
+                "slots" => host.slots = parse_jobs(value).map_err(of)?,
+                "cores" => host.cores = Some(parse_cores(value).map_err(of)?),
+                "speed" => host.speed = parse_speed(value).map_err(of)?,
                 "systems" => host.systems = Some(list()),
                 "features" => host.features = Some(list()),
                 "mandatory" => host.mandatory = list(),
@@ -281,8 +277,8 @@ mod tests {
         it should begin with a name, as in 'fast slots=8 speed=2'
         it should begin with a name, as in 'fast slots=8 speed=2'
         'slots' is not of the form KEY=VALUE; the keys are slots, speed, cores, systems, features, mandatory and bandwidth
-        slots: '-1' is no whole number from 0 on
-        speed: '0' is no speed (a number above 0)
+        slots: '-1' is no number of jobs (a whole number from 0 to 4096)
+        speed: '0' is no speed (a number from 0.000001 to 1000000)
         'size' is no property of a host; there are slots, speed, cores, systems, features, mandatory and bandwidth
         'fast' is no bandwidth (bytes per second, such as 12500000, 12.5M or 1G)
         ");

@@ -11,7 +11,7 @@ use globset::{Glob, GlobMatcher};
 use super::host::{Host, HostId, Lack, LinkSpeed};
 use super::names::Names;
 use crate::base::{Span, Table};
-use crate::nix::{Machine, MaxJobs, NixConfig};
+use crate::nix::{MOST_JOBS, Machine, MaxJobs, NixConfig};
 
 /// What a LAN does, until it is measured.
 pub const LAN: LinkSpeed = LinkSpeed { bandwidth: 100_000_000, latency: Span::from_millis(5) };
@@ -312,7 +312,8 @@ fn remedy(host: &str, lack: &Lack) -> String {
         }
         Lack::Pinned(pinned) => format!("drop or change the --pin to {pinned}"),
         Lack::Slots => format!(
-            "give {host} slots with --jobs {host}=N, choose it with --on, or raise its maximum of jobs"
+            "give {host} slots with --jobs {host}=N, choose it with --on, leave it out of --not-on, or raise its \
+             maximum of jobs"
         ),
         Lack::System(system) => format!(
             "add a builder for {system} to `builders`, or, where {host} can run it by emulation, add it to {}",
@@ -326,7 +327,7 @@ fn home(config: &NixConfig, options: &FleetOptions) -> Host {
     let mut systems = vec![config.system.clone()];
     systems.extend(config.extra_platforms.iter().filter(|s| **s != config.system).cloned());
     let slots = match (options.max_jobs, config.max_jobs) {
-        (Some(jobs), _) | (None, MaxJobs::Number(jobs)) => jobs,
+        (Some(jobs), _) | (None, MaxJobs::Number(jobs)) => jobs.min(MOST_JOBS),
         (None, MaxJobs::Auto) => options.cores_local.max(1),
     };
     Host {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::numbers::{parse_jobs, parse_speed};
 use super::store_uri::StoreUri;
 
 mod toml_form;
@@ -208,15 +209,11 @@ fn parse_entry(entry: &str, system: &str, origin: Origin) -> Result<Machine, Mac
     let uri = field(0).ok_or_else(|| bad(NAMES[0], "it is missing".to_owned()))?;
     let uri = StoreUri::parse(uri).map_err(|why| bad(NAMES[0], why))?;
     let max_jobs = match field(3) {
-        Some(text) => {
-            text.parse().map_err(|_| bad(NAMES[3], format!("'{text}' is no whole number from 0 on")))?
-        }
+        Some(text) => parse_jobs(text).map_err(|why| bad(NAMES[3], why))?,
         None => 1,
     };
     let speed = match field(4) {
-        Some(text) => {
-            parse_speed(text.parse().ok()).map_err(|why| bad(NAMES[4], format!("'{text}' {why}")))?
-        }
+        Some(text) => parse_factor(text).map_err(|why| bad(NAMES[4], why))?,
         None => 1.0,
     };
     let param = |key: &str| uri.params.get(key).filter(|v| !v.is_empty()).cloned();
@@ -261,13 +258,8 @@ fn commas(list: &str) -> Vec<String> {
 }
 
 /// A speed factor; 0 stands for 1.
-fn parse_speed(speed: Option<f64>) -> Result<f64, &'static str> {
-    match speed {
-        None => Err("is no number"),
-        Some(0.0) => Ok(1.0),
-        Some(speed) if speed.is_finite() && speed > 0.0 => Ok(speed),
-        Some(_) => Err("is no finite number from 0 on"),
-    }
+fn parse_factor(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(1.0) } else { parse_speed(text) }
 }
 
 /// Decodes the host key of field 8: base64 of a whole public key line.

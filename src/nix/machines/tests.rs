@@ -108,9 +108,9 @@ fn says_where_a_file_goes_wrong() {
 fn says_which_field_is_wrong() {
     let files = |text: &'static str| error("@/m", &[("/m", text)]);
     insta::assert_snapshot!(files("\n- x"), @"/m:2: store URI (field 1): it is missing");
-    insta::assert_snapshot!(files("b - - -1"), @"/m:1: maximum jobs (field 4): '-1' is no whole number from 0 on");
-    insta::assert_snapshot!(files("b - - 1 -2"), @"/m:1: speed factor (field 5): '-2' is no finite number from 0 on");
-    insta::assert_snapshot!(files("b - - 1 fast"), @"/m:1: speed factor (field 5): 'fast' is no number");
+    insta::assert_snapshot!(files("b - - -1"), @"/m:1: maximum jobs (field 4): '-1' is no number of jobs (a whole number from 0 to 4096)");
+    insta::assert_snapshot!(files("b - - 1 -2"), @"/m:1: speed factor (field 5): '-2' is no speed (a number from 0.000001 to 1000000)");
+    insta::assert_snapshot!(files("b - - 1 fast"), @"/m:1: speed factor (field 5): 'fast' is no speed (a number from 0.000001 to 1000000)");
     insta::assert_snapshot!(files("b - - 1 1 - - ???"), @"/m:1: public host key (field 8): it is not base64 (Invalid symbol 63, offset 0.); write `base64 -w0` of the host's ssh_host_…_key.pub");
     insta::assert_snapshot!(files("b - - 1 1 - - eA=="), @"/m:1: public host key (field 8): it is not one line 'ALGORITHM KEY', as in ssh_host_ed25519_key.pub");
     insta::assert_snapshot!(files("ssh://a:b:c"), @"/m:1: store URI (field 1): 'a:b:c' is neither host:port nor an IPv6 address");
@@ -170,7 +170,7 @@ fn says_what_is_wrong_with_toml() {
     insta::assert_snapshot!(toml("version = 2\n[machines]"), @"/m.toml:1: version 2 of the machines file is unknown; only version 1 is");
     assert!(toml("[machines.a]\nuri='a'\nfoo=1").contains("unknown field `foo`"));
     assert!(toml("[machines.a]\njobs=1").contains("missing field `uri`"));
-    insta::assert_snapshot!(toml("[machines.a]\nuri='a'\nspeed-factor=-1"), @"/m.toml:1: speed-factor: machine 'a': it is no finite number from 0 on");
+    insta::assert_snapshot!(toml("[machines.a]\nuri='a'\nspeed-factor=-1"), @"/m.toml:1: speed-factor: machine 'a': '-1' is no speed (a number from 0.000001 to 1000000)");
     assert!(toml("b x86_64-linux").starts_with("/m.toml:1: "));
     assert!(error("[machines.a", &[]).starts_with("`builders`, line 1: "));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Machine, MachinesError, Origin, check_host_key, parse_speed};
+use super::{Machine, MachinesError, Origin, check_host_key, parse_factor, parse_jobs};
 use crate::nix::store_uri::StoreUri;
 
 #[derive(Deserialize)]
@@ -84,8 +84,9 @@ fn machine(name: String, origin: Origin, entry: Entry, system: &str) -> Result<M
         why: format!("machine '{name}': {why}"),
     };
     let uri = StoreUri::parse(&entry.uri).map_err(|why| bad("uri", why))?;
-    let speed = parse_speed(Some(entry.speed_factor.unwrap_or(1.0)))
-        .map_err(|why| bad("speed-factor", format!("it {why}")))?;
+    let speed = parse_factor(&entry.speed_factor.unwrap_or(1.0).to_string());
+    let speed = speed.map_err(|why| bad("speed-factor", why))?;
+    let max_jobs = parse_jobs(&entry.jobs.unwrap_or(1).to_string()).map_err(|why| bad("jobs", why))?;
     let host_key = match entry.ssh_public_host_key {
         Some(key) => check_host_key(&key).map_err(|why| bad("ssh-public-host-key", why))?,
         None => match uri.params.get("base64-ssh-public-host-key") {
@@ -97,7 +98,7 @@ fn machine(name: String, origin: Origin, entry: Entry, system: &str) -> Result<M
     Ok(Machine {
         systems: entry.system_types.unwrap_or_else(|| vec![system.to_owned()]),
         key: key.map(PathBuf::from),
-        max_jobs: entry.jobs.unwrap_or(1),
+        max_jobs,
         speed,
         features: entry.supported_features,
         mandatory: entry.mandatory_features,
