@@ -124,9 +124,11 @@ impl Explained<'_> {
         let moment = binding.at.since(Time::ZERO);
         let _ = writeln!(
             text,
-            "  at {moment}: to {}, {reason}; {} from here to the end on average hosts",
+            "  at {moment}: to {}, {reason}{}",
             name(chosen),
-            binding.rank
+            binding
+                .rank
+                .map_or(String::new(), |rank| format!("; {rank} from here to the end on average hosts"))
         );
         let width = self.hosts.rows().iter().map(|host| host.name.chars().count()).max().unwrap_or(0);
         let _ = writeln!(
@@ -208,6 +210,7 @@ pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String
         _ if expect.why == Why::Drawn => "one of many ready, when a slot was free".to_owned(),
         _ if expect.why == Why::Followed => "in the slot of what it follows".to_owned(),
         _ if expect.why == Why::Planned => "as planned before the run".to_owned(),
+        _ if expect.why == Why::Confined => "the host that the policy keeps to".to_owned(),
         None => "the only host for it".to_owned(),
         Some((host, there)) if there > here => {
             format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))
@@ -314,6 +317,7 @@ mod tests {
         assert_eq!(said(Why::Drawn), "one of many ready, when a slot was free");
         assert_eq!(said(Why::Followed), "in the slot of what it follows");
         assert_eq!(said(Why::Planned), "as planned before the run");
+        assert_eq!(said(Why::Confined), "the host that the policy keeps to");
         assert_eq!(said(Why::Soonest), "the only host for it");
     }
 

@@ -29,7 +29,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<String>,
     /// Check that this version gives the orders that the logs have
-    #[arg(long, conflicts_with_all = ["what_if", "compare", "real"])]
+    #[arg(long, conflicts_with_all = ["what_if", "Decide", "compare", "real"])]
     exact: bool,
     /// Build the derivations of the runs again as ones that only take time, on the builders of --hosts or of
     /// nix.conf (which must build without a sandbox), and compare with the simulation

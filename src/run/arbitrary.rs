@@ -163,7 +163,13 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn order() -> impl Strategy<Value = Order> {
     let source = prop_oneof![host().prop_map(Source::Host), Just(Source::Substituter)];
-    let why = prop_oneof![Just(Why::Soonest), Just(Why::Drawn), Just(Why::Followed), Just(Why::Planned)];
+    let why = prop_oneof![
+        Just(Why::Soonest),
+        Just(Why::Drawn),
+        Just(Why::Followed),
+        Just(Why::Planned),
+        Just(Why::Confined)
+    ];
     let expect = (span(), span(), span(), why, option::of((host(), span()))).prop_map(
         |(queue, transfer, work, why, next_best)| Expectation { queue, transfer, work, why, next_best },
     );

@@ -57,6 +57,8 @@ pub enum Why {
     Followed,
     /// A plan made before the run had it there.
     Planned,
+    /// The policy keeps to one host, and the job may be built there.
+    Confined,
 }
 
 impl Why {

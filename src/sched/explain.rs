@@ -5,6 +5,7 @@
 
 use super::Scheduler;
 use super::line::Wait;
+use super::policy::Order as JobOrder;
 use super::replay::{Differs, compare, events};
 use super::state::Seat;
 use crate::base::{Span, Time};
@@ -36,8 +37,9 @@ pub struct Binding {
     pub at: Time,
     /// Where, and for which attempt.
     pub seat: Seat,
-    /// From its start to the end of the run along the longest way, as estimated then.
-    pub rank: Span,
+    /// From its start to the end of the run along the longest way, as estimated then; `None` if the policy goes by
+    /// something else.
+    pub rank: Option<Span>,
     /// What the hosts had to offer that were up and could build it, soonest first.
     pub offers: Vec<OfferParts>,
     /// The order to build, with what counted in the decision; `None` if it never came to that.
@@ -91,11 +93,12 @@ impl Scheduler {
     }
 
     /// The rank of `job` when `event` has happened, and what it was offered when it was given a slot then.
-    fn watched(&self, at: Time, event: &Event, job: JobId) -> (Span, Vec<OfferParts>) {
+    fn watched(&self, at: Time, event: &Event, job: JobId) -> (Option<Span>, Vec<OfferParts>) {
         let watched = Watched { job: Some(job), ..Watched::default() };
         let mut watching = Scheduler { watched, ..self.clone() };
         watching.step(at, event, &mut Vec::new());
-        (watching.jobs.rank(job), watching.watched.shown)
+        let rank = (self.policy.order == JobOrder::Rank).then(|| watching.jobs.rank(job));
+        (rank, watching.watched.shown)
     }
 }
 

@@ -134,6 +134,11 @@ impl Scheduler {
         Bars { only, spared }
     }
 
+    /// Whether a policy that keeps to one host has the job built there.
+    pub(super) fn is_confined(&self, job: JobId) -> bool {
+        self.bars(job).only.is_some()
+    }
+
     /// Whether a host may build a job at all.
     pub(super) fn is_eligible(&self, job: JobId, host: HostId) -> bool {
         let hosts = &self.eligible[job];

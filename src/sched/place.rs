@@ -397,9 +397,11 @@ impl Scheduler {
 
     /// Gives a job its slot by its best offer, and notes which one would have been the next.
     pub(super) fn bind_best(&mut self, at: Time, job: JobId, mut offer: Offer, out: &mut Vec<Order>) {
-        if self.policy.choice == Choice::Planned {
-            offer.expect.why = Why::Planned;
-        }
+        offer.expect.why = match offer.expect.why {
+            Why::Soonest if self.policy.choice == Choice::Planned => Why::Planned,
+            Why::Soonest if self.is_confined(job) => Why::Confined,
+            why => why,
+        };
         if !self.watched.by_nobody && offer.expect.why == Why::Soonest {
             let next = self.best_but(at, job, Some(offer.host));
             offer.expect.next_best = next.map(|next| (next.host, next.finish.since(at)));
