@@ -6,7 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Span, Table};
+use crate::cost::amdahl;
 use crate::fleet::{Host, HostId};
+
+/// The part of a usual package's time that more cores make less.
+const USUAL_PART: f64 = 0.7;
 
 /// How to decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +121,7 @@ pub enum Confine {
 impl Confine {
     /// Which host that is, if it is one; of equally fast ones the first.
     pub fn host(self, hosts: &Table<HostId, Host>) -> Option<HostId> {
-        let power = |host: &HostId| f64::from(hosts[*host].lanes()) * hosts[*host].speed;
+        let power = |host: &HostId| power(&hosts[*host]);
         let builders = hosts.ids().rev().filter(|host| hosts[*host].slots > 0);
         match self {
             Confine::No => None,
@@ -125,6 +129,12 @@ impl Confine {
             Confine::Fastest => builders.max_by(|a, b| power(a).total_cmp(&power(b))),
         }
     }
+}
+
+/// The most work that a host does per second if its slots share its cores: those that exceed them do no more.
+fn power(host: &Host) -> f64 {
+    let jobs = host.slots.min(host.lanes());
+    f64::from(jobs) / amdahl(USUAL_PART, host.lanes() / jobs.max(1)) * host.speed
 }
 
 /// How many cores a job is given.
@@ -284,6 +294,25 @@ mod tests {
         }
         assert_eq!(Policy::named("full"), Some(Policy::default()));
         assert_eq!(Policy::named("best"), None);
+    }
+
+    #[test]
+    fn the_fastest_host_is_the_one_whose_slots_do_most() {
+        let host = |(slots, cores, speed): (u32, u32, f64)| -> Host {
+            let text = serde_json::json!({
+                "name": "h", "systems": [], "features": [], "mandatory": [], "slots": slots, "cores": cores,
+                "speed": speed, "substitutes": false, "link": crate::fleet::LinkSpeed::FREE,
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        let fastest = |hosts: &[(u32, u32, f64)]| {
+            Confine::Fastest.host(&hosts.iter().copied().map(host).collect()).unwrap().0
+        };
+        assert_eq!(fastest(&[(4, 4, 1.0), (4, 4, 1.0)]), 0, "of equal ones the first");
+        assert_eq!(fastest(&[(1, 2, 1.0), (8, 2, 1.0)]), 1, "one slot leaves a core idle most of the time");
+        assert_eq!(fastest(&[(4, 4, 1.0), (2, 16, 1.0)]), 1, "what has many cores is done sooner");
+        assert_eq!(fastest(&[(4, 0, 1.0), (64, 2, 1.0)]), 0, "slots beyond the cores do nothing");
+        assert_eq!(fastest(&[(8, 8, 0.2), (0, 64, 1.0), (1, 0, 1.5)]), 0, "one that builds nothing is none");
     }
 
     #[test]
