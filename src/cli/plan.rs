@@ -107,8 +107,9 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     let bare = args.what.whole_graph(args.offline)?;
     let config = args.decide.config()?;
     let mut setup = Setup::new(&args.place, &options, &mut say)?;
-    if !args.offline {
-        setup.ask_home()?;
+    match args.offline {
+        true => setup.fleet.hosts.iter_mut().for_each(|(_, host)| host.guess_cores()),
+        false => setup.ask_home()?,
     }
     let learning = Learned::begin(&setup, &args.remember, &config.cost);
     let mut prepared = match bare {

@@ -116,6 +116,11 @@ impl Host {
         if self.cores == 0 { self.slots } else { self.cores }
     }
 
+    /// Takes it to have as many cores as slots where nobody was asked how many it has.
+    pub fn guess_cores(&mut self) {
+        self.cores = self.lanes();
+    }
+
     /// What keeps this host from building a derivation for `system` that requires `features`;
     /// `None` if it can (the rule of Nix's machines.cc: `builtin` runs anywhere).
     pub fn lacks(&self, system: &str, features: &[String]) -> Option<Lack> {

@@ -19,7 +19,7 @@ pub struct NixConfig {
     pub system_features: Vec<String>,
     /// `max-jobs`.
     pub max_jobs: MaxJobs,
-    /// `cores`: for each build; 0 stands for all.
+    /// `cores`: for each build; 0 stands for all, and for what nobody has set.
     pub cores: u32,
     /// `builders`, to be read by [`super::parse_machines`].
     pub builders: String,
@@ -88,8 +88,12 @@ impl NixConfig {
     /// # Errors
     /// When it is not such JSON, or a setting is of no use.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
-        let all: BTreeMap<String, Value> =
+        let mut all: BTreeMap<String, Value> =
             serde_json::from_slice(json).map_err(|e| ConfigError::Json(e.to_string()))?;
+        // For a long time the default was the number of this machine's processors, which says nothing of builders.
+        let is_default =
+            |entry: &Value| entry.get("value").is_some_and(|v| entry.get("defaultValue") == Some(v));
+        all.retain(|name, entry| name != "cores" || !is_default(entry));
         let value = |entry: Value| match entry {
             Value::Object(mut fields) => fields.remove("value").unwrap_or(Value::Null),
             plain => plain,
@@ -233,6 +237,15 @@ mod tests {
         let config = NixConfig::from_json(b"{}").unwrap();
         assert_eq!((config.builders.as_str(), config.max_jobs), ("@/etc/nix/machines", MaxJobs::Number(1)));
         assert_eq!((config.log_lines, config.timeout, config.keep_going), (25, 0, false));
+    }
+
+    #[test]
+    fn the_default_of_cores_is_no_number_that_anybody_chose() {
+        let cores = |text: &str| NixConfig::from_json(text.as_bytes()).unwrap().cores;
+        assert_eq!(cores(r#"{"cores": {"defaultValue": 16, "value": 16}}"#), 0);
+        assert_eq!(cores(r#"{"cores": {"defaultValue": 16, "value": 4}}"#), 4);
+        assert_eq!(cores(r#"{"cores": {"defaultValue": 0, "value": 0}}"#), 0);
+        assert_eq!(cores(r#"{"cores": 4}"#), 4);
     }
 
     #[test]

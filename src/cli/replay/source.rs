@@ -125,8 +125,7 @@ fn from_graph(file: &RunFile, what_if: &WhatIf) -> Result<Replayed, CliError> {
     let learned = Learned::before(None, &config.cost, hosts, &mut |line| crate::cli::tell!("{line}"));
     let (mut work, mut hosts) = (prepared.work, setup.fleet.hosts);
     learned.sizes(&mut work);
-    // Nobody has told how many processors builders have.
-    hosts.iter_mut().for_each(|(_, host)| host.cores = host.lanes());
+    hosts.iter_mut().for_each(|(_, host)| host.guess_cores());
     let eligible = work
         .jobs
         .rows()
