@@ -65,11 +65,7 @@ impl HostChanges {
             let others = found.into_iter().filter(|host| *host != HostId::HOME);
             others.for_each(|host| hosts[host].link.bandwidth = *bandwidth);
         }
-        if gone.contains(&HostId::HOME) {
-            hosts[HostId::HOME].slots = 0;
-        }
-        let stays = |id: &HostId| *id == HostId::HOME || !gone.contains(id);
-        *hosts = hosts.iter().filter(|(id, _)| stays(id)).map(|(_, host)| host.clone()).collect();
+        take_away(hosts, &gone);
         for new in &self.add {
             if hosts.rows().iter().any(|host| host.name == new.name) {
                 return Err(FleetError::NameTaken { name: new.name.clone() });
@@ -79,6 +75,15 @@ impl HostChanges {
         }
         Ok(())
     }
+}
+
+/// Leaves hosts out. This machine keeps its place, with no slots.
+pub fn take_away(hosts: &mut Table<HostId, Host>, gone: &[HostId]) {
+    if gone.contains(&HostId::HOME) {
+        hosts[HostId::HOME].slots = 0;
+    }
+    let stays = |id: &HostId| *id == HostId::HOME || !gone.contains(id);
+    *hosts = hosts.iter().filter(|(id, _)| stays(id)).map(|(_, host)| host.clone()).collect();
 }
 
 fn set_speed_for(

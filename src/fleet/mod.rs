@@ -8,6 +8,6 @@ mod host;
 mod names;
 mod select;
 
-pub use changes::{HostChanges, NewHost, bandwidth};
+pub use changes::{HostChanges, NewHost, bandwidth, take_away};
 pub use host::{Host, HostId, Lack, LinkSpeed};
 pub use select::{Fleet, FleetError, FleetOptions, LAN, NoHost};

@@ -6,7 +6,7 @@ use super::what_if::{Believed, WhatIf};
 use crate::base::Span;
 use crate::cli::error::CliError;
 use crate::cli::policies::{SHOWN, idle_host};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, take_away};
 use crate::records::Config;
 use crate::sched::Policy;
 use crate::sim::{Conditions, Outcome, Recording, named};
@@ -132,8 +132,8 @@ fn others(replayed: &Replayed, base: &Conditions, config: &Config) -> Vec<Varian
     for &host in builders.iter().filter(|_| builders.len() > 1) {
         let name = &base.hosts[host].name;
         add(Kind::Fleet, format!("without {name}"), &|c| {
-            c.told_hosts[host].slots = 0;
-            c.hosts[host].slots = 0;
+            take_away(&mut c.told_hosts, &[host]);
+            take_away(&mut c.hosts, &[host]);
         });
     }
     // Without a host, some derivations may have nobody to build them.
