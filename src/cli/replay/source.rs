@@ -107,6 +107,13 @@ pub(super) fn from_log(file: &RunFile) -> Result<Replayed, CliError> {
         let builds = crate::report::plural(failing, "build");
         crate::cli::tell!("warning: {place}: {builds} failed in this run, and will fail again");
     }
+    let jobs = recording.told.jobs.len();
+    let unknown = jobs.saturating_sub(recording.built + failing);
+    if unknown > 0 {
+        crate::cli::tell!(
+            "warning: {place}: {unknown} of {jobs} derivations were not built in this run, and take what is estimated"
+        );
+    }
     Ok(Replayed {
         name: file.name.clone(),
         makespan: Some(recording.makespan),
