@@ -236,11 +236,11 @@ impl<'a> SimWorld<'a> {
         let has = self.hosts[run.host].cores;
         let parallel = self.parallel.get(run.job).copied().unwrap_or(0.0);
         // A job that cannot be spread keeps one core busy, however many it was given, and so does one on a
-        // host of unknown size; 0 stands for all.
+        // host of unknown size; 0 stands for all, and threads beyond all make nothing sooner or later.
         let cores = match (parallel > 0.0 && has > 0, cores) {
             (false, _) => 1,
             (true, 0) => has,
-            (true, cores) => cores,
+            (true, cores) => cores.min(has),
         };
         let part = self.chances.of_build(run.job, run.attempt).map_or(1.0, |(_, part)| part);
         let speed = self.speed(run.host, run.job);

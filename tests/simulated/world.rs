@@ -183,7 +183,10 @@ fn builds_share_cores_and_use_those_they_are_given() {
         ends(&mut world)
     };
     // Amdahl: 10 s × (0.5 + 0.5 / c).
-    assert_eq!([alone(1), alone(2), alone(0)], [[(0, 10.0)], [(0, 7.5)], [(0, 6.25)]]);
+    assert_eq!(
+        [alone(1), alone(2), alone(0), alone(64)],
+        [[(0, 10.0)], [(0, 7.5)], [(0, 6.25)], [(0, 6.25)]]
+    );
     // Eight cores given out of four: half the speed while both run.
     let mut world = stage.world().with_parallel(half.clone());
     world.obey(Time::ZERO, &build(0, 1, 4));
