@@ -81,7 +81,8 @@ pub struct Where {
     /// Slots of this machine (`auto`: one per processor; 0: build nothing here), as --jobs local=N
     #[arg(short = 'j', long, value_name = "N", value_parser = max_jobs, allow_negative_numbers = true)]
     pub max_jobs: Option<MaxJobs>,
-    /// Cores for each build; 0: all that its host has
+    /// Cores for each build; 0: all that its host has. Without it, what `cores` in nix.conf is set to, or else as it
+    /// suits the run
     #[arg(long, value_name = "N", value_parser = parse_cores, allow_negative_numbers = true)]
     pub cores: Option<u32>,
     /// Seconds that connecting to a host may take; 0: what ssh is configured to, or 10
