@@ -16,7 +16,7 @@ use crate::sched::Policy;
 use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
 
 /// Those worth showing, with what they do.
-pub const SHOWN: [(&str, &str); 9] = [
+pub const SHOWN: [(&str, &str); 10] = [
     ("full", "the longest way to the end first, each derivation where it is done first"),
     (
         "nix",
@@ -25,9 +25,10 @@ pub const SHOWN: [(&str, &str); 9] = [
     ("fifo-fastest", "first come, first served, on the fastest host that is free"),
     ("hops-fastest", "those with the most derivations behind them first, on the fastest host that is free"),
     ("rank-fastest", "the longest way to the end first, on the fastest host that is free"),
+    ("heft", "by a plan made before the run and kept to while its hosts are there"),
     (
         "planned",
-        "by a plan made before the run as long as hosts and derivations are as it took them to be, then as no-tolerance",
+        "by the same plan while hosts and derivations are as it took them to be, too, then as no-tolerance",
     ),
     ("all-local", "on this machine only, but for what it cannot build"),
     ("all-fastest", "on the host with the most speed in all only, but for what it cannot build"),
