@@ -122,14 +122,9 @@ impl Explained<'_> {
             None => "but the build never began there".to_owned(),
         };
         let moment = binding.at.since(Time::ZERO);
-        let _ = writeln!(
-            text,
-            "  at {moment}: to {}, {reason}{}",
-            name(chosen),
-            binding
-                .rank
-                .map_or(String::new(), |rank| format!("; {rank} from here to the end on average hosts"))
-        );
+        let to_the_end = binding.rank.map(|rank| format!("; {rank} from here to the end on average hosts"));
+        let _ =
+            writeln!(text, "  at {moment}: to {}, {reason}{}", name(chosen), to_the_end.unwrap_or_default());
         let width = self.hosts.rows().iter().map(|host| host.name.chars().count()).max().unwrap_or(0);
         let _ = writeln!(
             text,
@@ -206,16 +201,16 @@ pub const WHY_A_COPY: &str = "a copy: all of it sooner than the rest of it where
 /// not certain: of a job that stood in line, what comes behind it counts there, and it itself where it stood.
 pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
-    match expect.next_best {
-        _ if expect.why == Why::Drawn => "one of many ready, when a slot was free".to_owned(),
-        _ if expect.why == Why::Followed => "in the slot of what it follows".to_owned(),
-        _ if expect.why == Why::Planned => "as planned before the run".to_owned(),
-        _ if expect.why == Why::Confined => "the host that the policy keeps to".to_owned(),
-        None => "the only host for it".to_owned(),
-        Some((host, there)) if there > here => {
+    match (expect.why, expect.next_best) {
+        (Why::Drawn, _) => "one of many ready, when a slot was free".to_owned(),
+        (Why::Followed, _) => "in the slot of what it follows".to_owned(),
+        (Why::Planned, _) => "as planned before the run".to_owned(),
+        (Why::Confined, _) => "the host that the policy keeps to".to_owned(),
+        (Why::Soonest, None) => "the only host for it".to_owned(),
+        (Why::Soonest, Some((host, there))) if there > here => {
             format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))
         }
-        Some((host, _)) => format!("about as soon as on {}", name(host)),
+        (Why::Soonest, Some((host, _))) => format!("about as soon as on {}", name(host)),
     }
 }
 

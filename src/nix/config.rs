@@ -93,7 +93,9 @@ impl NixConfig {
         // For a long time the default was the number of this machine's processors, which says nothing of builders.
         let is_default =
             |entry: &Value| entry.get("value").is_some_and(|v| entry.get("defaultValue") == Some(v));
-        all.retain(|name, entry| name != "cores" || !is_default(entry));
+        if all.get("cores").is_some_and(is_default) {
+            all.remove("cores");
+        }
         let value = |entry: Value| match entry {
             Value::Object(mut fields) => fields.remove("value").unwrap_or(Value::Null),
             plain => plain,

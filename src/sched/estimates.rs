@@ -120,9 +120,13 @@ impl Scheduler {
 
     /// Has estimates and ranks follow what this run's builds say, if that makes a difference.
     fn correct_costs(&mut self) {
-        let factors = self.live.factors().into_iter().zip(&mut self.factors);
-        let told = factors.filter(|(now, then)| differs(*now, **then));
-        if told.map(|(now, then)| *then = now).count() > 0 {
+        let mut told = false;
+        for (now, then) in self.live.factors().into_iter().zip(&mut self.factors) {
+            if differs(now, *then) {
+                (*then, told) = (now, true);
+            }
+        }
+        if told {
             self.give_up_plan();
             self.estimates = self.live.costs(&self.factors);
             self.sum_up();

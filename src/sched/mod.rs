@@ -45,7 +45,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use explain::{Binding, OfferParts, explain};
-pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy};
+pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy, power};
 pub use replay::{Differs, Identical, UnknownPolicy};
 pub use state::{JobState, Seat};
 pub use verdict::{Ending, Verdict};

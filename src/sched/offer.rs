@@ -256,8 +256,8 @@ impl Scheduler {
             }
             Choice::Planned => {
                 let planned = self.plan.get(job).copied().flatten();
-                // A plan has no answer to a host that is lost or failed the job.
-                let holds = planned.filter(|&h| self.hosts.takes_jobs(h) && !self.tries.avoids(job, h));
+                // A plan has no answer to a host that failed the job; once one is gone, it is given up.
+                let holds = planned.filter(|&host| !self.tries.avoids(job, host));
                 (offer.free && holds.is_none_or(|h| h == offer.host)).then_some(offer.finish)
             }
         }

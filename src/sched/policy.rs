@@ -121,18 +121,17 @@ pub enum Confine {
 impl Confine {
     /// Which host that is, if it is one; of equally fast ones the first.
     pub fn host(self, hosts: &Table<HostId, Host>) -> Option<HostId> {
-        let power = |host: &HostId| power(&hosts[*host]);
         let builders = hosts.ids().rev().filter(|host| hosts[*host].slots > 0);
         match self {
             Confine::No => None,
             Confine::Home => Some(HostId::HOME),
-            Confine::Fastest => builders.max_by(|a, b| power(a).total_cmp(&power(b))),
+            Confine::Fastest => builders.max_by(|a, b| power(&hosts[*a]).total_cmp(&power(&hosts[*b]))),
         }
     }
 }
 
 /// The most work that a host does per second if its slots share its cores: those that exceed them do no more.
-fn power(host: &Host) -> f64 {
+pub fn power(host: &Host) -> f64 {
     let jobs = host.slots.min(host.lanes());
     f64::from(jobs) / amdahl(USUAL_PART, host.lanes() / jobs.max(1)) * host.speed
 }

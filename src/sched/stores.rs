@@ -207,8 +207,9 @@ impl Stores {
 
     /// Links are not what they were thought to be.
     pub fn relinked(&mut self, links: &Table<HostId, LinkSpeed>) {
-        if !self.is_ordered_by(links) {
-            self.order = by_link(links);
+        let order = by_link(links);
+        if order != self.order {
+            self.order = order;
             self.changes += 1;
         }
     }

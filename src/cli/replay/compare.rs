@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::policies::{SHOWN, idle_host};
 use crate::fleet::{Host, HostId, take_away};
 use crate::records::Config;
-use crate::sched::Policy;
+use crate::sched::{Policy, power};
 use crate::sim::{Conditions, Outcome, Recording, named};
 
 /// What is shown of a run, by kind of change.
@@ -110,9 +110,9 @@ fn others(replayed: &Replayed, base: &Conditions, config: &Config) -> Vec<Varian
         add(Kind::Estimates, format!("estimates {name}"), &|c| c.estimates = estimates.clone());
     }
     let builders: Vec<HostId> = base.hosts.ids().filter(|id| base.hosts[*id].slots > 0).collect();
-    let power = |id: &HostId| f64::from(base.hosts[*id].lanes()) * base.hosts[*id].speed;
-    let best = builders.iter().copied().max_by(|a, b| power(a).total_cmp(&power(b)));
-    let weakest = builders.iter().copied().min_by(|a, b| power(a).total_cmp(&power(b)));
+    let by_power = |a: &HostId, b: &HostId| power(&base.hosts[*a]).total_cmp(&power(&base.hosts[*b]));
+    let best = builders.iter().copied().max_by(by_power);
+    let weakest = builders.iter().copied().min_by(by_power);
     for host in best.into_iter().chain(weakest.filter(|weakest| Some(*weakest) != best)) {
         let name = format!("one more like {}", base.hosts[host].name);
         add(Kind::Fleet, name, &|c| {
