@@ -159,15 +159,19 @@ impl Scheduler {
         }
     }
 
-    /// For a job that is quicker built than its output is moved: the host that has most of what its only
-    /// consumer needs, and what moving the output there would take.
+    /// For a job whose outputs are wanted at home, that, and what moving them there would take. For one that is quicker
+    /// built than its output is moved: the host that has most of what its only consumer needs, and the same.
     pub(super) fn pull_of(&mut self, job: JobId) -> Option<(HostId, Span)> {
         if !self.policy.stay_with_consumer {
             return None;
         }
-        let &[consumer] = self.jobs.dependents(job) else { return None };
-        let bytes: u64 = self.jobs.outputs(job).iter().map(|&path| self.stores.size(path)).sum();
+        let outputs = self.jobs.outputs(job);
+        let bytes: u64 = outputs.iter().map(|&path| self.stores.size(path)).sum();
         let cost = self.hosts.longest_way(bytes);
+        if outputs.iter().any(|&path| self.stores.is_wanted(path)) {
+            return Some((HostId::HOME, cost));
+        }
+        let &[consumer] = self.jobs.dependents(job) else { return None };
         if cost <= self.estimates[job].median && !self.stays[job] {
             return None;
         }
