@@ -67,6 +67,7 @@ pub fn all() -> Vec<Cluster> {
             "this machine of 4 slots and a server of 32 and speed 1.2, 20 MB/s, 20 ms",
             fleet(&[(4, 1.0), (32, 1.2)], UPLINK, 0),
         ),
+        right("crowd", "as het4, but each host has 4 cores, however many slots", crowd()),
         Cluster {
             is_mixed: true,
             ..right(
@@ -77,6 +78,13 @@ pub fn all() -> Vec<Cluster> {
             )
         },
     ]
+}
+
+/// Hosts of which some have more slots than cores.
+fn crowd() -> Table<HostId, Host> {
+    let mut hosts = fleet(&HET4, LAN, 0);
+    hosts.iter_mut().for_each(|(_, host)| host.cores = 4);
+    hosts
 }
 
 /// Hosts of two systems, of which this machine emulates the one it is not.

@@ -11,7 +11,7 @@ use super::args::{What, Where, seconds};
 use super::error::{CliError, exit_code};
 use super::learned::{Learned, Remember};
 use super::outcome::{self, Results};
-use super::policies::Decide;
+use super::policies::{Decide, slots_left};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use super::watch::Watcher;
@@ -190,6 +190,12 @@ fn dispatch(
             true => tracing::info!("{line}"),
             false => super::tell!("{line}"),
         }
+    }
+    if !args.how.quiet
+        && !work.jobs.is_empty()
+        && let Some(line) = slots_left(&choice.policy, rehearsal.hosts())
+    {
+        super::tell!("{line}");
     }
     let mut scheduler = rehearsal.scheduler(choice.policy.clone());
     let header = Arc::new(Header {

@@ -12,7 +12,7 @@ use super::args::{What, Where};
 use super::error::CliError;
 use super::explain::{Explained, WHY_A_COPY, copies, why};
 use super::learned::{Basis, Learned, Remember};
-use super::policies::{Comparison, Decide, Tried};
+use super::policies::{Comparison, Decide, Tried, slots_left};
 use super::prepare::{self, Prepared};
 use super::setup::{Setup, logs_dir};
 use crate::base::{Span, Table, Time};
@@ -148,15 +148,15 @@ fn make(
     let hosts = &setup.fleet.hosts;
     let facts = if args.offline { None } else { Some(gather(args, setup, prepared, eligible.clone())?) };
     let unreachable: Vec<String> = facts.iter().flatten().filter_map(trouble).collect();
-    if !args.json {
-        unreachable.iter().for_each(|text| super::tell!("warning: {text}"));
-    }
     let rehearsal = Rehearsal::new(work, hosts, &estimates, &eligible, facts).with_parallel(parallel.clone());
     let choice = args.decide.choose(base, &rehearsal);
+    let warnings = unreachable.iter().map(|text| format!("warning: {text}"));
+    let said = warnings.chain(slots_left(&choice.policy, rehearsal.hosts()));
+    said.filter(|_| !args.json).for_each(|line| super::tell!("{line}"));
     let fresh = rehearsal.scheduler(choice.policy.clone());
     let sized = rehearsal.hosts();
     let limits = cost::limits(work, sized, &eligible, &parallel, |id| sized[id].lanes());
-    let meter = LossMeter::new(work, hosts, &estimates, &eligible);
+    let meter = LossMeter::new(work, hosts, &estimates, &eligible, choice.policy.jobs_per_core);
     let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
     let mut scheduler = fresh.clone();
     let end = rehearsal.run(&mut scheduler, &mut placements);

@@ -109,6 +109,18 @@ impl Decide {
     }
 }
 
+/// Which hosts use fewer than their slots, as they have fewer cores; nothing where none does.
+pub fn slots_left(policy: &Policy, hosts: &Table<HostId, Host>) -> Option<String> {
+    let left = |host: &Host| match host.used_slots(policy.jobs_per_core) {
+        used if used < host.slots => Some(format!("{} {used} of {}", host.name, host.slots)),
+        _ => None,
+    };
+    let left: Vec<String> = hosts.rows().iter().filter_map(left).collect();
+    let name = "jobs_per_core";
+    (!left.is_empty())
+        .then(|| format!("slots in use at a time, by number of cores ({name}): {}", left.join(", ")))
+}
+
 /// Before what those that come near take if derivations take other than estimated.
 const ON_AVERAGE: &str = "; on average, as builds take more or less than estimated: ";
 

@@ -36,7 +36,7 @@ impl Watcher {
         };
         let name = file.map_or_else(|| format!("unrecorded-{}", header.started), |file| file.name);
         let keeper = Keeper::begin(history, Fold::new(header, name), nom);
-        let meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
+        let meter = LossMeter::of(header);
         let reporter = Reporter::new(Arc::clone(header), view);
         let mut watcher = Self { recorder, keeper, reporter, meter, bound: MeasuredBound::new(header) };
         watcher.warn(Time::ZERO);

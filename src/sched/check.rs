@@ -109,7 +109,8 @@ impl Scheduler {
         if self.ranks.as_ref().is_some_and(|ranks| !follows(ranks)) {
             return Err("jobs do not have the ranks that were worked out".to_owned());
         }
-        let planned = if self.policy.choice == Choice::Planned { self.work.jobs.len() } else { 0 };
+        let is_planned = self.policy.choice == Choice::Planned && self.phase != Phase::Gathering;
+        let planned = if is_planned { self.work.jobs.len() } else { 0 };
         if self.plan.len() != planned {
             return Err(format!("{planned} jobs are to follow a plan, which has {}", self.plan.len()));
         }
@@ -179,8 +180,7 @@ impl Scheduler {
             return Ok(());
         }
         if !self.forecasts.is_miscounted(host) {
-            let open = self.hosts.open_slots(host).unwrap_or_default();
-            let free = open.iter().filter(|&&slot| !self.jobs.is_taken(host, slot)).count();
+            let free = self.hosts.vacant(host, &self.jobs).into_iter().flatten().count();
             if self.forecasts.free_slots()[host] != free || self.forecasts.is_free(host) != (free > 0) {
                 return Err(format!("the free slots of {host} are miscounted"));
             }
@@ -189,7 +189,7 @@ impl Scheduler {
             return Ok(());
         }
         let outlook = self.forecasts.settled(host);
-        let Some(open) = self.hosts.open_slots(host) else {
+        let Some(free) = self.hosts.vacant(host, &self.jobs) else {
             let offers = !outlook.free.is_empty() || !outlook.ends.is_empty();
             return if offers {
                 Err(format!("{host} is drained and has something to offer"))
@@ -197,14 +197,12 @@ impl Scheduler {
                 Ok(())
             };
         };
-        let taken: BTreeSet<_> = self.jobs.seated_on(host).map(|(slot, _)| slot).collect();
-        let free = open.iter().rev().filter(|slot| !taken.contains(slot));
         // A job that is overdue is expected later than it was, and never sooner.
         let mut ends: Vec<Time> =
             self.jobs.seated_on(host).map(|(_, job)| self.expected_end(Time::ZERO, host, job)).collect();
         ends.sort_unstable();
         let later = ends.len() == outlook.ends.len() && ends.iter().zip(&outlook.ends).all(|(a, b)| a <= b);
-        if !outlook.free.iter().eq(free)
+        if !outlook.free.iter().copied().rev().eq(free)
             || !later
             || outlook.charged > 0
             || outlook.cores != self.cores_left(host)

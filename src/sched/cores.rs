@@ -54,7 +54,7 @@ impl Scheduler {
         let (spec, outlook) = (&self.hosts.spec[host], self.forecasts.of(host));
         match u32::try_from(outlook.free.len()) {
             Ok(free) if free > 0 => outlook.cores.once / free,
-            _ => spec.lanes() / spec.slots.max(1),
+            _ => spec.lanes() / self.hosts.used_slots(host).max(1),
         }
     }
 
@@ -154,7 +154,7 @@ impl Scheduler {
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
     pub(super) fn most_cores(&self, host: HostId) -> u32 {
         let spec = &self.hosts.spec[host];
-        ((f64::from(spec.lanes()) * OVERCOMMIT) as u32).max(spec.slots)
+        ((f64::from(spec.lanes()) * OVERCOMMIT) as u32).max(self.hosts.used_slots(host))
     }
 
     /// How long a job of median cost takes on a host with so many cores.
@@ -260,9 +260,8 @@ impl Scheduler {
         self.touch_moved();
         while let Some(host) = self.forecasts.first_miscounted() {
             let cores = self.cores_left(host);
-            let slots = self.hosts.open_slots(host).unwrap_or_default().iter().rev().copied();
-            let jobs = &self.jobs;
-            self.forecasts.set_free(host, slots.filter(|&slot| !jobs.is_taken(host, slot)), cores);
+            let free = self.hosts.vacant(host, &self.jobs).into_iter().flatten();
+            self.forecasts.set_free(host, free, cores);
         }
     }
 
@@ -277,8 +276,9 @@ impl Scheduler {
     fn settle(&mut self, at: Time, host: HostId) {
         let mut outlook = self.forecasts.emptied(host);
         // What runs on a host that takes no more jobs is of no use to whoever looks for a slot.
-        if let Some(slots) = self.hosts.open_slots(host) {
-            outlook.free.extend(slots.iter().rev().filter(|&&slot| !self.jobs.is_taken(host, slot)));
+        if let Some(vacant) = self.hosts.vacant(host, &self.jobs) {
+            outlook.free.extend(vacant);
+            outlook.free.reverse();
             let seated = self.jobs.seated_on(host);
             outlook.ends.extend(seated.map(|(_, job)| self.expected_end(at, host, job)));
             outlook.cores = self.cores_left(host);

@@ -65,7 +65,7 @@ impl Scheduler {
 
     /// Seconds for each second of work, over the slots of `hosts`.
     fn mean_pace(&self, hosts: &[HostId], system: u16) -> f64 {
-        let slots = |h: &HostId| f64::from(self.hosts.spec[*h].slots);
+        let slots = |h: &HostId| f64::from(self.hosts.used_slots(*h));
         let total: f64 = hosts.iter().map(slots).sum();
         let pace = self.paces.of_system(system);
         let speed: f64 = hosts.iter().map(|h| slots(h) / pace[*h]).sum();
@@ -145,7 +145,7 @@ impl Scheduler {
     /// When all that is left would be done if it were all like this job, and no slot ever idle.
     pub(super) fn soonest_end(&self, at: Time, like: JobId) -> Time {
         let pace = self.paces.of_job(like);
-        let speed = |host: HostId| f64::from(self.hosts.spec[host].slots) / pace[host];
+        let speed = |host: HostId| f64::from(self.hosts.used_slots(host)) / pace[host];
         let all: f64 = self.hosts.spec.ids().filter(|&host| self.hosts.takes_jobs(host)).map(speed).sum();
         at + if all > 0.0 { self.left.scale(1.0 / all) } else { Span::ZERO }
     }
@@ -159,8 +159,9 @@ impl Scheduler {
         }
     }
 
-    /// For a job whose outputs are wanted at home, that, and what moving them there would take. For one that is quicker
-    /// built than its output is moved: the host that has most of what its only consumer needs, and the same.
+    /// For a job whose outputs are wanted at home, that, and what moving them there would take; what it is made of comes
+    /// along if it is put together rather than built, as systems are. For one that is quicker built than its output is
+    /// moved: the host that has most of what its only consumer needs, and the same.
     pub(super) fn pull_of(&mut self, job: JobId) -> Option<(HostId, Span)> {
         if !self.policy.stay_with_consumer {
             return None;
@@ -169,7 +170,8 @@ impl Scheduler {
         let bytes: u64 = outputs.iter().map(|&path| self.stores.size(path)).sum();
         let cost = self.hosts.longest_way(bytes);
         if outputs.iter().any(|&path| self.stores.is_wanted(path)) {
-            return Some((HostId::HOME, cost));
+            let parts = if self.stays[job] { self.most_transfer(job) } else { Span::ZERO };
+            return Some((HostId::HOME, cost + parts));
         }
         let &[consumer] = self.jobs.dependents(job) else { return None };
         if cost <= self.estimates[job].median && !self.stays[job] {

@@ -152,11 +152,12 @@ impl Forecasts {
         self.slots_stale.minimum().map(HostId::from_index)
     }
 
-    /// Replaces the free slots alone; the ends of the others are still to be worked out.
+    /// Replaces the free slots alone, given ascending; the ends of the others are still to be worked out.
     pub fn set_free(&mut self, host: HostId, free: impl Iterator<Item = SlotId>, cores: Left) {
         let known = &mut self.known[host];
         known.free.clear();
         known.free.extend(free);
+        known.free.reverse();
         known.cores = cores;
         self.slots_stale.remove(host.index());
         self.note(host);

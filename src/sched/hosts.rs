@@ -8,6 +8,7 @@ use crate::graph::JobId;
 use crate::run::{Attempt, SlotId, bare_cause};
 
 use super::policy::Policy;
+use super::state::Jobs;
 
 /// Whether a host can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,9 @@ pub(super) struct Older {
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
     pub spec: Table<HostId, Host>,
-    all_slots: u32,
+    /// How many of its slots a host uses at a time, and how many all do.
+    used: Table<HostId, u32>,
+    all_used: u32,
     state: Table<HostId, HostState>,
     /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
     older: BTreeMap<(HostId, SlotId), Older>,
@@ -83,7 +86,9 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub fn new(spec: Table<HostId, Host>) -> Self {
+    pub fn new(spec: Table<HostId, Host>, policy: &Policy) -> Self {
+        let used: Table<HostId, u32> =
+            spec.rows().iter().map(|host| host.used_slots(policy.jobs_per_core)).collect();
         let state = spec
             .rows()
             .iter()
@@ -96,13 +101,26 @@ impl Hosts {
                 bandwidth: host.link.bandwidth,
             })
             .collect();
-        let all_slots = spec.rows().iter().map(|host| host.slots).sum();
-        Self { spec, all_slots, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
+        let all_used = used.rows().iter().sum();
+        Self { spec, used, all_used, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
     }
 
-    /// The slots of all hosts.
-    pub fn all_slots(&self) -> u32 {
-        self.all_slots
+    /// Notes how many cores a host has, and with that how many of its slots are used at a time.
+    pub fn set_cores(&mut self, host: HostId, cores: u32, policy: &Policy) {
+        self.spec[host].cores = cores;
+        self.all_used -= self.used[host];
+        self.used[host] = self.spec[host].used_slots(policy.jobs_per_core);
+        self.all_used += self.used[host];
+    }
+
+    /// How many slots of a host are used at a time.
+    pub fn used_slots(&self, host: HostId) -> u32 {
+        self.used[host]
+    }
+
+    /// The same of all hosts.
+    pub fn all_used(&self) -> u32 {
+        self.all_used
     }
 
     /// How long so many bytes take over the link on which that is longest.
@@ -133,10 +151,21 @@ impl Hosts {
         new
     }
 
-    /// The connected slots of a host that may be given to jobs, ascending.
-    pub fn open_slots(&self, host: HostId) -> Option<&[SlotId]> {
+    /// The connected slots of a host that may be given to jobs, ascending, and no more than are used at a time; `None`
+    /// of a host that takes no more jobs.
+    pub fn vacant<'a>(&'a self, host: HostId, jobs: &'a Jobs) -> Option<impl Iterator<Item = SlotId> + 'a> {
         let state = &self.state[host];
-        state.drained.is_none().then_some(&state.slots)
+        let slots = state.slots.iter().copied().filter(move |&slot| !jobs.is_taken(host, slot));
+        state.drained.is_none().then(|| slots.take(self.room(host, jobs)))
+    }
+
+    /// How many more jobs may have a slot of a host.
+    fn room(&self, host: HostId, jobs: &Jobs) -> usize {
+        if self.used[host] == self.spec[host].slots {
+            return usize::MAX;
+        }
+        let older = self.older_on(host).filter(|older| !older.ends).count();
+        (self.used[host] as usize).saturating_sub(jobs.seated_on(host).count() + older)
     }
 
     pub fn slots(&self, host: HostId) -> &[SlotId] {

@@ -219,7 +219,7 @@ impl Scheduler {
             only: policy.confine.host(&hosts),
             paces: Paces::new(&work, &hosts),
             eligible: shared(eligible),
-            hosts: Hosts::new(hosts),
+            hosts: Hosts::new(hosts, &policy),
             live: Live::new(classify(&work), estimates.clone()),
             factors: [1.0; OutputClass::ALL.len()],
             speeds: Speeds::new(count),
@@ -251,7 +251,7 @@ impl Scheduler {
         self.rank();
         self.coming.find_first_users(&self.jobs);
         self.clusters = self.find_clusters();
-        self.planned()
+        self
     }
 
     /// Says which part of each job (0 to 1) more cores make faster, in place of what is usual for its kind.
@@ -259,7 +259,7 @@ impl Scheduler {
     #[must_use]
     pub fn with_parallel(mut self, parallel: Table<JobId, f64>) -> Self {
         self.parallel = parallel;
-        self.planned()
+        self
     }
 
     /// Leaves out of its orders which host would have been the next best: for whoever only asks what a run comes to.

@@ -274,7 +274,7 @@ impl Scheduler {
     }
 
     /// What no transfer of a job's inputs takes longer than.
-    fn most_transfer(&mut self, job: JobId) -> Span {
+    pub(super) fn most_transfer(&mut self, job: JobId) -> Span {
         let losses = self.stores.losses();
         if let Some(known) = self.lacks.most(job, losses) {
             return known;

@@ -20,7 +20,8 @@ impl Policy {
     /// All of them, in the order in which a search goes through them.
     ///
     /// What cannot be judged by replay is not tried: there hosts are as fast as they were said to be, so that
-    /// learning speeds could only do harm, and lost ones come back when they did, whatever the waits.
+    /// learning speeds could only do harm, lost ones come back when they did, whatever the waits, and builds wait for
+    /// nothing but processors, so that more of them than cores never help.
     pub const PARAMETERS: &[Parameter<Policy>] = &[
         Parameter {
             name: "rank_tolerance",
@@ -63,6 +64,13 @@ impl Policy {
             tried: &[N(0.0), N(1.0), N(3.0), N(8.0), N(16.0)],
             get: |policy| N(policy.plenty.into()),
             set: |policy, value| policy.plenty = value.number().map_or(policy.plenty, |n| n as u32),
+        },
+        Parameter {
+            name: "jobs_per_core",
+            domain: Domain::NumberOrOff { low: 0.1, high: 100.0 },
+            tried: &[],
+            get: |policy| or_off(policy.jobs_per_core),
+            set: |policy, value| policy.jobs_per_core = value.number(),
         },
         Parameter {
             name: "prefetch",

@@ -10,12 +10,11 @@ use super::Scheduler;
 use super::policy::Choice;
 
 impl Scheduler {
-    /// Makes the plan, if the policy is to follow one.
-    pub(super) fn planned(mut self) -> Self {
+    /// Makes the plan, if the policy is to follow one, once it is known what the hosts are.
+    pub(super) fn make_plan(&mut self) {
         if self.policy.choice == Choice::Planned {
             self.plan = self.static_plan();
         }
-        self
     }
 
     /// Hosts or jobs are not as the plan took them to be.
@@ -33,8 +32,8 @@ impl Scheduler {
     pub(super) fn static_plan(&self) -> Table<JobId, Option<HostId>> {
         let mut order: Vec<JobId> = self.work.jobs.ids().collect();
         order.sort_by_key(|&job| (std::cmp::Reverse(self.jobs.rank(job)), job));
-        let free = |host: &crate::fleet::Host| vec![Time::ZERO; host.slots as usize];
-        let mut slots: Table<HostId, Vec<Time>> = self.hosts.spec.rows().iter().map(free).collect();
+        let free = |host: HostId| vec![Time::ZERO; self.hosts.used_slots(host) as usize];
+        let mut slots: Table<HostId, Vec<Time>> = self.hosts.spec.ids().map(free).collect();
         let mut plan: Table<JobId, Option<HostId>> = Table::filled(order.len(), None);
         let mut end = Table::filled(order.len(), Time::ZERO);
         for job in order {

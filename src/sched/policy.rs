@@ -26,6 +26,10 @@ pub struct Policy {
     pub confine: Confine,
     /// How many cores each job is given.
     pub cores: Cores,
+    /// How many jobs a host is given at a time for each of its cores, at most; `None` for as many as it has slots,
+    /// whatever its cores, as in logs that do not say.
+    #[serde(default)]
+    pub jobs_per_core: Option<f64>,
     /// How many ready jobs are looked at in one decision, best first.
     pub window: usize,
     /// Ranks that differ by no more than this part count as alike: estimates are not that good.
@@ -154,6 +158,7 @@ impl Default for Policy {
             choice: Choice::Earliest,
             confine: Confine::No,
             cores: Cores::Adaptive,
+            jobs_per_core: Some(1.0),
             window: 64,
             rank_tolerance: 0.1,
             transfer_term: true,
@@ -203,6 +208,7 @@ impl Policy {
         "no-speed-learning",
         "no-cost-learning",
         "no-tolerance",
+        "no-core-limit",
         "one-core",
         "all-cores",
     ];
@@ -245,6 +251,7 @@ impl Policy {
             "no-speed-learning" => Policy { learn_speeds: false, ..full },
             "no-cost-learning" => Policy { learn_costs: false, ..full },
             "no-tolerance" => Policy { rank_tolerance: 0.0, ..full },
+            "no-core-limit" => Policy { jobs_per_core: None, ..full },
             "one-core" => Policy { cores: Cores::Fixed(1), ..full },
             "all-cores" => Policy { cores: Cores::Fixed(0), ..full },
             _ => return None,
@@ -265,6 +272,7 @@ impl Policy {
     /// What the rivals have in common: none of what only the default does.
     fn bare() -> Policy {
         Policy {
+            jobs_per_core: None,
             rank_tolerance: 0.0,
             stay_with_consumer: false,
             prefetch: 0,

@@ -114,7 +114,7 @@ impl Exact {
 /// What a recorded run took beyond its lower bound.
 fn losses(header: Header, entries: &[Entry]) -> Option<Losses> {
     let header = Arc::new(header);
-    let mut meter = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &header.eligible());
+    let mut meter = LossMeter::of(&header);
     let mut bound = MeasuredBound::new(&header);
     for Entry { at, what } in entries {
         match what {

@@ -59,7 +59,7 @@ fn what_cannot_be_is_named_with_its_line() {
     let said: Vec<String> = wrong.iter().map(|text| said(text)).collect();
     insta::assert_snapshot!(said.join("\n"), @r#"
     /drvdispatch/config.toml:3: there is no parameter 'prefech' in [policy]; is 'prefetch' meant?
-    /drvdispatch/config.toml:2: there is no parameter 'speed' in [policy]; there are rank_tolerance, idle_margin, steal_margin, copy_margin, look_ahead, plenty, prefetch, cluster, window, transfer_term, stay_with_consumer, learn_speeds, learn_costs, transfer_overhead, attempts, first_retry, last_retry, host_tries
+    /drvdispatch/config.toml:2: there is no parameter 'speed' in [policy]; there are rank_tolerance, idle_margin, steal_margin, copy_margin, look_ahead, plenty, jobs_per_core, prefetch, cluster, window, transfer_term, stay_with_consumer, learn_speeds, learn_costs, transfer_overhead, attempts, first_retry, last_retry, host_tries
     /drvdispatch/config.toml:2: there is no table 'polcy' here; there are [policy] and [cost]
     /drvdispatch/config.toml:1: 'cost' has to be a table: write [cost]
     /drvdispatch/config.toml:3: policy.prefetch is 1.5; it has to be a whole number from 0 to 100

@@ -114,9 +114,8 @@ fn together(run: &RunState, hosts: &[HostId]) -> String {
         match state.standing {
             Standing::Lost { .. } | Standing::Refused { .. } => away += 1,
             Standing::Awaited | Standing::Up => {
-                let busy = state.slots().filter(|(_, doing)| doing.is_some()).count();
-                building += busy;
-                idle += if state.drained.is_some() { 0 } else { state.slots().count() - busy };
+                building += state.slots().filter(|(_, doing)| doing.is_some()).count();
+                idle += state.idle();
             }
         }
     }
@@ -150,7 +149,7 @@ fn work_cell(run: &RunState, state: &HostState, host: HostId, now: Time, room: u
         .filter_map(|(_, doing)| doing)
         .filter_map(|(job, attempt)| Some((job, run.attempt(job, attempt)?)))
         .collect();
-    let idle = state.slots().count() - busy.len();
+    let idle = state.idle();
     busy.sort_by_key(|(job, r)| (r.ordered, *job));
     let builds: Vec<Piece> = busy.iter().map(|(job, r)| build_piece(&run.job(*job).name, r, now)).collect();
     let mut text = fitting(&builds, ", ", room);

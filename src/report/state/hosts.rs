@@ -85,6 +85,8 @@ pub struct HostState {
     pub busy: Span,
     up: Span,
     slots: BTreeMap<SlotId, Slot>,
+    /// How many of its slots are used at a time.
+    used: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,14 +96,25 @@ struct Slot {
 }
 
 impl HostState {
+    /// A host that has not answered yet and uses so many slots at a time.
+    pub(super) fn with_slots(used: u32) -> Self {
+        Self { used: used as usize, ..Self::default() }
+    }
+
     /// What each connected slot does, in order.
     pub fn slots(&self) -> impl Iterator<Item = (SlotId, Option<(JobId, Attempt)>)> {
         self.slots.iter().map(|(id, slot)| (*id, slot.doing))
     }
 
-    /// For how long its slots were connected, in sum.
+    /// How many more jobs it would be given now.
+    pub fn idle(&self) -> usize {
+        let busy = self.slots.values().filter(|slot| slot.doing.is_some()).count();
+        if self.drained.is_some() { 0 } else { self.slots.len().min(self.used).saturating_sub(busy) }
+    }
+
+    /// For how long its slots were connected, in sum, without those that are not used.
     pub fn connected(&self, now: Time) -> Span {
-        self.up + self.slots.values().map(|slot| now.since(slot.since)).sum()
+        self.up + self.slots.values().take(self.used).map(|slot| now.since(slot.since)).sum()
     }
 
     pub(super) fn slot_up(&mut self, slot: SlotId, at: Time) {
@@ -109,6 +122,11 @@ impl HostState {
         self.met = true;
         self.standing = Standing::Up;
         self.slots.entry(slot).or_insert(Slot { since: at, doing: None });
+    }
+
+    /// It uses so many slots at a time.
+    pub(super) fn use_slots(&mut self, used: u32) {
+        self.used = used as usize;
     }
 
     /// It takes no more jobs.

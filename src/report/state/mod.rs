@@ -17,7 +17,7 @@ pub use transfers::{LinkTotals, Transfer, Transfers};
 
 use super::text::clean;
 use crate::base::{Id, Span, Table, Time};
-use crate::fleet::HostId;
+use crate::fleet::{Host, HostId};
 use crate::graph::{Job, JobId, Origin, PathId, needed_jobs};
 use crate::run::Note;
 use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
@@ -105,7 +105,12 @@ impl RunState {
             ranks: Ranks::new(&header),
             jobs: Table::filled(jobs.len(), JobState::Waiting),
             counts: Counts { waiting: jobs.len(), ..Counts::default() },
-            hosts: Table::filled(header.hosts.len(), HostState::default()),
+            hosts: header
+                .hosts
+                .rows()
+                .iter()
+                .map(|host| HostState::with_slots(host.used_slots(header.jobs_per_core())))
+                .collect(),
             running: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             failures: Vec::new(),
@@ -133,7 +138,11 @@ impl RunState {
                 self.gathered = true;
                 self.review_demand();
             }
-            Event::HostCores { .. } | Event::DeadlineReached => {}
+            Event::HostCores { host, cores } => {
+                let spec = Host { cores: *cores, ..self.header.hosts[*host].clone() };
+                self.hosts[*host].use_slots(spec.used_slots(self.header.jobs_per_core()));
+            }
+            Event::DeadlineReached => {}
             Event::HostLost { host, cause } => {
                 self.lose(at, *host, Standing::Lost { cause: cause.clone(), at })
             }

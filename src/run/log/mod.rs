@@ -65,6 +65,11 @@ impl Header {
         told.unwrap_or_else(|| self.workload.jobs.rows().iter().map(able).collect())
     }
 
+    /// How many jobs the policy gives a host at a time for each of its cores; see [`Host::used_slots`].
+    pub fn jobs_per_core(&self) -> Option<f64> {
+        self.policy.get("jobs_per_core")?.as_f64()
+    }
+
     /// Per job the part that more cores make faster: as recorded, or else as is usual for its kind.
     pub fn parallel(&self) -> Table<JobId, f64> {
         self.parallel.clone().unwrap_or_else(|| parallel_parts(&self.workload))

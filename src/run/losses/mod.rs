@@ -3,8 +3,10 @@
 //! The unit is slot-time weighted by speed: what a slot could have built in that time, at the speed that
 //! the host has for what it builds fastest of the jobs that it can build (it may only emulate them all).
 //! The *capacity* of the fleet is the sum of slots × speed over all hosts that can build any of the jobs,
-//! there or not. Cores do not enter: a free slot is given a core whatever the others have, so a slot is
-//! never idle for want of cores, and that a job is shorter on many of them shows in the bound. Capacity × makespan is then all that could have been built, and each bit of it is one of:
+//! there or not. Slots beyond those that a host uses at a time ([`Host::used_slots`]) do not count. Otherwise cores do
+//! not enter: a free slot is given a core whatever the others have, so a slot is never idle for want of cores, and that
+//! a job is shorter on many of them shows in the bound. Capacity × makespan is then all that could have been built, and
+//! each bit of it is one of:
 //!
 //! - **useful**: what a build took by its host's own clock, of the attempt that counted;
 //! - **hosts away**: the slot was not connected, or the fleet had not answered yet; what ran was lost with
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use self::jobs::{Jobs, Lead};
 use self::slots::{Closed, Slots};
 use super::event::{Event, Outcome};
+use super::log::Header;
 use super::order::Order;
 use crate::base::{Span, Table, Time};
 use crate::cost::Cost;
@@ -118,6 +121,8 @@ const CAUSES: usize = 6;
 /// The fold. Feed it every event and order of a run, in order.
 #[derive(Clone, Debug)]
 pub struct LossMeter {
+    hosts: Table<HostId, Host>,
+    jobs_per_core: Option<f64>,
     speed: Table<HostId, u128>,
     capacity: u128,
     /// Hosts, fastest first.
@@ -134,18 +139,21 @@ pub struct LossMeter {
 }
 
 impl LossMeter {
-    /// A meter for a run of `work` on `hosts`, with the `estimates` that it began with and for each job
-    /// the hosts that may build it.
+    /// A meter for a run of `work` on `hosts`, with the `estimates` that it began with, for each job the hosts that may
+    /// build it, and how many jobs a host is given for each of its cores.
     pub fn new(
         work: &Workload,
         hosts: &Table<HostId, Host>,
         estimates: &Table<JobId, Cost>,
         eligible: &Table<JobId, Vec<HostId>>,
+        jobs_per_core: Option<f64>,
     ) -> LossMeter {
         let mut usable = Table::filled(hosts.len(), false);
         eligible.rows().iter().flatten().for_each(|&host| usable[host] = true);
-        let counted: Table<HostId, u32> =
-            hosts.iter().map(|(id, host)| if usable[id] { host.slots } else { 0 }).collect();
+        let slots = |count: fn(&Host, Option<f64>) -> u32| -> Table<HostId, u32> {
+            hosts.iter().map(|(id, host)| if usable[id] { count(host, jobs_per_core) } else { 0 }).collect()
+        };
+        let (all, counted) = (slots(|host, _| host.slots), slots(Host::used_slots));
         let fixed = |speed: f64| (speed * f64::from(1u32 << PLACES)).round().max(1.0) as u128;
         let mut speed: Table<HostId, u128> = Table::filled(hosts.len(), 0);
         for (job, able) in eligible.iter() {
@@ -157,7 +165,9 @@ impl LossMeter {
         by_speed.sort_by_key(|&id| (std::cmp::Reverse(speed[id]), id));
         LossMeter {
             capacity: counted.iter().map(|(id, &slots)| u128::from(slots) * speed[id]).sum(),
-            slots: Slots::new(&counted),
+            slots: Slots::new(all, counted),
+            hosts: hosts.clone(),
+            jobs_per_core,
             jobs: Jobs::new(work, hosts.len(), estimates, eligible),
             idle: [0; CAUSES],
             useful: 0,
@@ -167,6 +177,12 @@ impl LossMeter {
             by_speed,
             speed,
         }
+    }
+
+    /// A meter for the run that has this header.
+    pub fn of(header: &Header) -> LossMeter {
+        let Header { workload, hosts, estimates, .. } = header;
+        LossMeter::new(workload, hosts, estimates, &header.eligible(), header.jobs_per_core())
     }
 
     /// Takes in a fact.
@@ -195,12 +211,27 @@ impl LossMeter {
                 let Some(closed) = self.slots.close(at, (*job, *attempt)) else { return };
                 self.settle(closed, outcome);
             }
+            Event::HostCores { host, cores } => self.size(*host, *cores),
             Event::HostDrained { .. }
-            | Event::HostCores { .. }
             | Event::Progress { .. }
             | Event::DeadlineReached
             | Event::Interrupted => {}
         }
+    }
+
+    /// A host has so many cores: other slots of it may count than before. It says so when it is connected to, until
+    /// when all were away.
+    fn size(&mut self, host: HostId, cores: u32) {
+        if self.hosts.get(host).is_none() {
+            return;
+        }
+        self.hosts[host].cores = cores;
+        let then = self.slots.used(host);
+        self.slots.set_used(host, self.hosts[host].used_slots(self.jobs_per_core));
+        let [then, used] = [then, self.slots.used(host)].map(|slots| u128::from(slots) * self.speed[host]);
+        self.capacity = self.capacity - then + used;
+        let (lost, now) = (&mut self.idle[Cause::LostHost as usize], u128::from(self.now.0));
+        *lost = (*lost + now * used).saturating_sub(now * then);
     }
 
     /// Takes in an order.
@@ -242,7 +273,8 @@ impl LossMeter {
             // Rounding what is summed up, not the parts, makes them add up. Without capacity nothing
             // was built, and there is nothing to divide by.
             let so_far = sum.checked_div(capacity).unwrap_or_default();
-            let so_far = u64::try_from(so_far).unwrap_or_default();
+            // Where more slots were at work for a time than count, there is no room for all of it.
+            let so_far = u64::try_from(so_far).unwrap_or_default().min(beyond);
             *span = Span(so_far - before);
             before = so_far;
         }

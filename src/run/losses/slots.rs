@@ -33,34 +33,47 @@ struct Taken {
 pub(super) struct Slots {
     /// How many each host should have.
     all: Table<HostId, u32>,
+    /// How many of them are used at a time: the others do not count.
+    used: Table<HostId, u32>,
     connected: Table<HostId, BTreeMap<SlotId, VecDeque<Taken>>>,
     busy: Table<HostId, u32>,
     places: BTreeMap<Key, (HostId, SlotId)>,
 }
 
 impl Slots {
-    pub(super) fn new(all: &Table<HostId, u32>) -> Slots {
+    pub(super) fn new(all: Table<HostId, u32>, used: Table<HostId, u32>) -> Slots {
         Slots {
-            all: all.clone(),
+            used,
             connected: Table::filled(all.len(), BTreeMap::new()),
             busy: Table::filled(all.len(), 0),
             places: BTreeMap::new(),
+            all,
         }
+    }
+
+    /// How many of a host's count.
+    pub(super) fn used(&self, host: HostId) -> u32 {
+        self.used[host]
+    }
+
+    /// From now on, so many of a host's are used at a time.
+    pub(super) fn set_used(&mut self, host: HostId, used: u32) {
+        self.used[host] = used.min(self.all[host]);
     }
 
     /// How many are not connected.
     pub(super) fn away(&self, host: HostId) -> u32 {
-        self.all[host] - self.connected_count(host)
+        self.used[host] - self.connected_count(host)
     }
 
     /// How many are connected and have nothing to do.
     pub(super) fn idle(&self, host: HostId) -> u32 {
-        self.connected_count(host) - self.busy[host]
+        // Attempts that are being ended keep theirs beside those that others are given.
+        self.connected_count(host).saturating_sub(self.busy[host])
     }
 
     fn connected_count(&self, host: HostId) -> u32 {
-        // Only slots that there should be are ever connected.
-        u32::try_from(self.connected[host].len()).unwrap_or(u32::MAX).min(self.all[host])
+        u32::try_from(self.connected[host].len()).unwrap_or(u32::MAX).min(self.used[host])
     }
 
     pub(super) fn up(&mut self, host: HostId, slot: SlotId) {

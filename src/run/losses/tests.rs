@@ -11,7 +11,7 @@ use crate::graph::PathId;
 fn meter() -> LossMeter {
     let header = header();
     let eligible = Table::filled(header.workload.jobs.len(), header.hosts.ids().collect());
-    LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible)
+    LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, None)
 }
 
 fn at(s: u64) -> Time {
@@ -142,7 +142,7 @@ fn less_than_the_bound_is_no_loss_and_no_hosts_are_no_reason_to_divide() {
     assert_eq!(meter().finish(at(3), Span::from_secs(4)), None);
     let header = header();
     let nobody = Table::filled(header.workload.jobs.len(), Vec::new());
-    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &nobody);
+    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &nobody, None);
     assert_eq!(run.causes(5, 2), [("no ready work", 3.0)]);
 }
 
@@ -151,7 +151,7 @@ fn a_host_that_only_emulates_is_no_more_than_that() {
     let mut header = header();
     header.hosts[HostId(1)].emulated.insert("x86_64-linux".to_owned(), 0.5);
     let eligible = Table::filled(header.workload.jobs.len(), header.hosts.ids().collect());
-    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible);
+    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, None);
     // Two slots of speed 1.5 and two of half of that.
     assert_eq!(run.capacity, 9 << (PLACES - 1));
 }

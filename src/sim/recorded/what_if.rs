@@ -14,7 +14,7 @@ use crate::fleet::{Host, HostId, NoHost};
 use crate::graph::{JobId, makespan_bound};
 use crate::run::{Event, LossMeter, Losses, Order, SlotId};
 use crate::sched::{Policy, Scheduler};
-use crate::sim::{Fault, Idle, Measure, Measured, SimWorld, Slowdown, noisy};
+use crate::sim::{Choice, Fault, Idle, Measure, Measured, Rehearsal, SimWorld, Slowdown, noisy};
 
 /// The pace of what does as good as nothing.
 const STILL: f64 = 1e-6;
@@ -120,7 +120,7 @@ impl Recording {
         let (estimates, eligible) = (self.believed(conditions), self.eligible_on(hosts));
         let mut seen = Seen {
             measure: Measure::new(&self.real, hosts),
-            meter: LossMeter::new(&self.real, hosts, &estimates, &eligible),
+            meter: LossMeter::new(&self.real, hosts, &estimates, &eligible, conditions.policy.jobs_per_core),
             built: Table::filled(self.real.jobs.len(), false),
         };
         let told = if conditions.told_hosts == *hosts {
@@ -152,6 +152,14 @@ impl Recording {
     /// Goes through the run under each of these conditions, several at a time.
     pub fn simulate_all(&self, conditions: &[Conditions]) -> Vec<Outcome> {
         conditions.par_iter().map(|conditions| self.simulate(conditions)).collect()
+    }
+
+    /// How a build would go about it under these conditions with the policy `base`, but for what hosts have already.
+    pub fn rehearsed(&self, conditions: &Conditions, base: &Policy) -> Choice {
+        let (hosts, estimates) = (&conditions.told_hosts, self.believed(conditions));
+        let eligible = self.eligible_on(hosts);
+        let rehearsal = Rehearsal::new(&self.told, hosts, &estimates, &eligible, None);
+        rehearsal.with_parallel(self.told_parallel.clone()).choose(base)
     }
 
     /// Goes through the run under other conditions while `watch` looks on; the scheduler at the end, and
