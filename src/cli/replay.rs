@@ -21,7 +21,7 @@ Without any of the options below --exact, the facts of each log are fed to a fre
 its orders are compared with those of the log. With any of them, the durations, sizes and faults of
 the run are kept and it is simulated under other conditions, beside what it was. A graph that
 `nix derivation show -r` has printed can take the place of a run: then everything takes what it is
-estimated to.
+estimated to, and by which policy is tried out beforehand, as `build` does.
 
 Exit codes: 0 all is well; 1 the orders of a log are not those of this version, or anything else.")]
 pub struct ReplayArgs {

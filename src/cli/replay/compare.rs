@@ -9,7 +9,7 @@ use crate::cli::policies::{SHOWN, idle_host};
 use crate::fleet::{Host, HostId, take_away};
 use crate::records::Config;
 use crate::sched::{Policy, power};
-use crate::sim::{Conditions, Outcome, Recording, named};
+use crate::sim::{Conditions, DEFAULT, Outcome, Recording, named};
 
 /// What is shown of a run, by kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,22 +34,36 @@ struct Variant {
 pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Result<Table, CliError> {
     let recording = &replayed.recording;
     let graph = replayed.makespan.is_none();
-    let asked = what_if.conditions(replayed)?;
+    let (mut asked, config) = (what_if.conditions(replayed)?, what_if.config(recording)?);
+    let (mut name, noise) = (what_if.name(), what_if.noise_only().name());
+    let (is_changed, mut was) = (name != noise, "as it was".to_owned());
+    // A log has what was found best then; of a graph it is found out, as it would be before a build.
+    let is_open = graph && what_if.decide.policy.is_none();
+    if is_open {
+        let choice = recording.rehearsed(&asked, &config.policy);
+        asked.policy = choice.policy;
+        was = "as planned".to_owned();
+        let by = if choice.name == DEFAULT { String::new() } else { format!(" (by {})", choice.name) };
+        [&mut name, &mut was].into_iter().for_each(|name| name.push_str(&by));
+    }
     let mut variants = Vec::new();
-    let (name, noise) = (what_if.name(), what_if.noise_only().name());
     // Of a graph there is nothing that it was.
-    if !graph || name == noise {
-        let was = if graph { "as planned" } else { "as it was" };
-        let name = if noise.is_empty() { was.to_owned() } else { format!("{was}, {noise}") };
-        let conditions =
+    if !graph || !is_changed {
+        let name = if noise.is_empty() { was } else { format!("{was}, {noise}") };
+        let as_it_was =
             Conditions { noise: asked.noise, seed: asked.seed, ..Conditions::as_recorded(recording) };
+        let conditions = if graph { asked.clone() } else { as_it_was };
         variants.push(Variant { kind: Kind::Recorded, name, conditions });
     }
-    if name != noise {
+    if is_changed {
         variants.push(Variant { kind: Kind::Asked, name, conditions: asked.clone() });
     }
     if compare {
-        variants.extend(others(replayed, &asked, &what_if.config(recording)?));
+        variants.extend(others(replayed, &asked, &config));
+    }
+    let is_other = |variant: &&mut Variant| matches!(variant.kind, Kind::Estimates | Kind::Fleet);
+    for variant in variants.iter_mut().filter(is_other).filter(|_| is_open) {
+        variant.conditions.policy = recording.rehearsed(&variant.conditions, &config.policy).policy;
     }
     let outcomes = simulate(recording, &variants, what_if.seeds.unwrap_or(1));
     let slots =

@@ -1,9 +1,15 @@
-use super::compare::Kind;
+use super::compare::{Kind, table};
 use super::exact::{Exact, grouped};
+use super::source::Replayed;
 use super::table::{Row, Table};
+use super::what_if::WhatIf;
 use crate::base::Span;
 use crate::run::Losses;
-use crate::sim::{Idle, Outcome};
+use crate::sim::{Idle, Outcome, Recording};
+
+fn recorded(name: &str) -> String {
+    format!("{}/fixtures/runs/{name}.jsonl", env!("CARGO_MANIFEST_DIR"))
+}
 
 fn row(kind: Kind, name: &str, seconds: u64, missing: usize) -> Row {
     let span = |part: u64| Span::from_secs(seconds * part);
@@ -62,8 +68,7 @@ fn the_table_says_what_more_hosts_would_have_gained() {
 
 #[test]
 fn a_log_that_is_identical_says_where_its_time_went() {
-    let log = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/runs/faulted.jsonl");
-    let exact = Exact::of(&crate::cli::runs::find(log.to_str().unwrap()).unwrap()).unwrap();
+    let exact = Exact::of(&crate::cli::runs::find(&recorded("faulted")).unwrap()).unwrap();
     let text = exact.text();
     let second = text.lines().nth(1).unwrap_or_default();
     let quotes = second.contains("s, ") && second.contains(" times the lower bound of ");
@@ -73,4 +78,25 @@ fn a_log_that_is_identical_says_where_its_time_went() {
 #[test]
 fn numbers_are_grouped_by_thousands() {
     assert_eq!([0, 999, 1000, 5_213, 1_234_567].map(grouped), ["0", "999", "1,000", "5,213", "1,234,567"]);
+}
+
+#[test]
+fn a_graph_is_gone_about_as_a_build_of_it_would_be() {
+    let header = crate::cli::runs::find(&recorded("layered")).unwrap().header().unwrap();
+    let mut hosts = header.hosts.clone();
+    hosts.iter_mut().for_each(|(_, host)| host.link.bandwidth = host.link.bandwidth.min(5_000));
+    let eligible = header.eligible();
+    let recording = Recording::imagined(header.workload, hosts, header.estimates, eligible);
+    let replayed = Replayed { name: "layered".to_owned(), recording, makespan: None, began: None };
+    let base = ["--no-config", "--estimates", "perfect"];
+    let of = |options: &[&str]| {
+        let what_if = <WhatIf as clap::FromArgMatches>::from_arg_matches(
+            &<WhatIf as clap::Args>::augment_args(clap::Command::new("replay").no_binary_name(true))
+                .get_matches_from(base.iter().chain(options)),
+        );
+        table(&replayed, &what_if.unwrap(), false).unwrap().rows.pop().unwrap()
+    };
+    let (rehearsed, full) = (of(&[]), of(&["--policy", "full"]));
+    assert_eq!(rehearsed.name, "estimates perfect (by all-fastest)");
+    assert!(rehearsed.outcome.makespan < full.outcome.makespan);
 }
