@@ -120,15 +120,49 @@ impl fmt::Debug for Time {
     }
 }
 
-/// As people say it: `0.3s`, `42s`, `3m20s`, `2h05m`.
+/// As people say it, to the nearest: `0.3s`, `42s`, `3m20s`, `2h05m`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = self.0 / 1_000_000;
+        let nearest = |unit: Span| self.0.saturating_add(unit.0 / 2) / unit.0;
+        let [tenths, s, m] = [Span::from_millis(100), Span::from_secs(1), Span::from_secs(60)].map(nearest);
+        // What is rounded up to the next unit is shown in that.
         match s {
-            0..10 => write!(f, "{:.1}s", self.as_secs_f64()),
-            10..60 => write!(f, "{s}s"),
+            _ if tenths < 100 => write!(f, "{}.{}s", tenths / 10, tenths % 10),
+            0..60 => write!(f, "{s}s"),
             60..3600 => write!(f, "{}m{:02}s", s / 60, s % 60),
-            _ => write!(f, "{}h{:02}m", s / 3600, s / 60 % 60),
+            _ => write!(f, "{}h{:02}m", m / 60, m % 60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_rounded_to_what_is_shown_of_them() {
+        let cases = [
+            (0, "0.0s"),
+            (49, "0.0s"),
+            (50, "0.1s"),
+            (9_949, "9.9s"),
+            (9_950, "10s"),
+            (10_499, "10s"),
+            (10_500, "11s"),
+            (59_499, "59s"),
+            (59_600, "1m00s"),
+            (119_500, "2m00s"),
+            (200_400, "3m20s"),
+            (3_599_499, "59m59s"),
+            (3_599_700, "1h00m"),
+            (3_629_999, "1h00m"),
+            (3_630_000, "1h01m"),
+            (7_199_000, "2h00m"),
+            (360_000_000, "100h00m"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(Span::from_millis(ms).to_string(), text, "{ms} ms");
+        }
+        assert_eq!(Span(u64::MAX).to_string(), "5124095576h01m");
     }
 }

@@ -29,7 +29,7 @@ mod tests {
             waiting_by_choice: Span(11_940_000),
             ..Losses::default()
         };
-        assert_eq!(loss_parts(&losses).as_deref(), Some("waiting by choice 11s, transfer 3.0s"));
+        assert_eq!(loss_parts(&losses).as_deref(), Some("waiting by choice 12s, transfer 3.0s"));
         assert_eq!(loss_parts(&Losses::default()), None);
     }
 }

@@ -289,8 +289,8 @@ mod tests {
         let run = Scene::failed().run;
         insta::assert_snapshot!(Summary::of(&run, Some(Span::from_secs(100))).text(), @r"
         host   jobs    busy  share    idle
-        local     1     43s    20%   1m16s
-        ruby      2   2m54s    80%   1m04s
+        local     1     43s    20%   1m17s
+        ruby      2   2m55s    80%   1m04s
         opal      0    0.0s     0%    0.0s  no answer within 5s
         moved 6.0 MiB:
           ruby to local: 5.0 MiB (1 path)
@@ -310,8 +310,8 @@ mod tests {
         run.finish(Time(101_000_000));
         insta::assert_snapshot!(Summary::of(&run, None).text(), @r"
         host   jobs    busy  share    idle
-        local     0     43s    22%     57s
-        ruby      1   2m35s    78%     45s
+        local     0     43s    22%     58s
+        ruby      1   2m36s    78%     45s
         opal      0    0.0s     0%    0.0s  no answer within 5s
         moved 5.0 MiB:
           ruby to local: 5.0 MiB (1 path)

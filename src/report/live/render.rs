@@ -200,7 +200,7 @@ fn critical_cell(run: &RunState, now: Time, room: usize) -> Option<String> {
     Some(head + &names)
 }
 
-/// `1 of 5 built, 1 failed, about 2m11s left, 2 running, …`: what matters most comes first, and what
+/// `1 of 5 built, 1 failed, about 2m12s left, 2 running, …`: what matters most comes first, and what
 /// does not fit is left out.
 fn counts(run: &RunState, now: Time, room: usize) -> String {
     let counts = run.counts();
@@ -253,8 +253,8 @@ mod tests {
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
@@ -270,49 +270,49 @@ mod tests {
         local     hello… 3…
         ruby      gcc-1… 3…
         opal      not reac…
-        critical  2m11s: g…
-        1/5, 2m11s left
+        critical  2m12s: g…
+        1/5, 2m12s left
         local     pytho… 3…
         nix@…org  pytho… 3…
         nix@…org  not reac…
-        critical  2m11s: p…
-        1/5, 2m11s left
+        critical  2m12s: p…
+        1/5, 2m12s left
 
         40
         local     hello-2.12 39s of 5.0s
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer withi…
-        critical  2m11s: gcc-13.2 → 2 more
-        1 of 5 built, about 2m11s left
+        critical  2m12s: gcc-13.2 → 2 more
+        1 of 5 built, about 2m12s left
         local      python3.13-djan… 39s of 5.0s
         nix@….org  python3.13-dja… 39s of 2m30s
         nix@….org  not reached: no answer with…
-        critical   2m11s: python3.13-django… +2
-        1 of 5 built, about 2m11s left
+        critical   2m12s: python3.13-django… +2
+        1 of 5 built, about 2m12s left
 
         80
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         local                python3.13-django-rest-framework-hello-2.12 39s of 5.0s
         nix@build-1.ruby.e…  python3.13-django-rest-framework-gcc-13.2 39s of 2m30s
         nix@build-2.opal.e…  not reached: no answer within 5s
-        critical             about 2m11s: python3.13-django-rest-framework-gcc-13.2 +2
-                             1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved
+        critical             about 2m12s: python3.13-django-rest-framework-gcc-13.2 +2
+                             1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved
 
         120
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         local                 python3.13-django-rest-framework-hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
         nix@build-1.ruby.ex…  python3.13-django-rest-framework-gcc-13.2 39s of 2m30s, 1 idle
         nix@build-2.opal.ex…  not reached: no answer within 5s
-        critical              about 2m11s: python3.13-django-rest-framework-gcc-13.2 → 2 more
-                              1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical              about 2m12s: python3.13-django-rest-framework-gcc-13.2 → 2 more
+                              1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
@@ -326,38 +326,38 @@ mod tests {
         });
         insta::assert_snapshot!(pictures.collect::<Vec<_>>().join("\n\n"), @r"
         0
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         1
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         2
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         3
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         4
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         5
                   3 hosts: 2 building, 1 idle, 1 not in use
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         6
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
                   and 2 more hosts: 1 building, 1 idle, 1 not in use
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
 
         7
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
@@ -368,8 +368,8 @@ mod tests {
         local     hello-2.12 39s of 5.0s
         ruby      gcc-13.2 39s of 2m30s, 1 idle
         opal      not reached: no answer within 5s
-        critical  about 2m11s: gcc-13.2 → 2 more
-        1 of 5 built, about 2m11s left, 2 running
+        critical  about 2m12s: gcc-13.2 → 2 more
+        1 of 5 built, about 2m12s left, 2 running
         ");
     }
 
@@ -379,8 +379,8 @@ mod tests {
         insta::assert_snapshot!(render(&scene.run, NOW, look(100, 6)).join("\n"), @r"
         local     hello-2.12 39s of 5.0s, copying 1 path (300 KiB)
                   and 2 more hosts: 1 building, 1 idle, 1 not in use
-        critical  about 2m11s: gcc-13.2 → curl-8.9 → nixos-system-demo
-                  1 of 5 built, about 2m11s left, 2 running, 5.3 MiB moved, 1m40s gone
+        critical  about 2m12s: gcc-13.2 → curl-8.9 → nixos-system-demo
+                  1 of 5 built, about 2m12s left, 2 running, 5.3 MiB moved, 1m40s gone
         ");
     }
 
