@@ -227,6 +227,7 @@ fn what_does_not_fit_is_said() {
     let mut said = String::new();
     for args in [
         &["--without", "rubi"][..],
+        &["--without", "*"],
         &["--add-host", "local slots=2"],
         &["--hosts", "@/does/not/exist"],
         &["--noise", "x"],
@@ -243,8 +244,10 @@ fn what_does_not_fit_is_said() {
     }
     insta::assert_snapshot!(said, @r"
     error: --without names 'rubi', but there is no such host; there are: local, builder1, builder2, builder3
+    error: no chosen host can build aside-015, zy-step-002, aside-088 and 124 more: local builds nothing in this run (0 slots)
+    leave a host that can out of --without, give it slots with --jobs HOST=N, or name others with --hosts
     error: --add-host local: there is a host 'local' already; give the new one another name
-    error: --hosts names the machines file '/does/not/exist', but there is no such file
+    error: there is no machines file '/does/not/exist'; write @ and the path of one, or a list of builders as in nix.conf
     error: invalid value 'x' for '--noise <SIGMA>': 'x' is no standard deviation of logarithms (a number from 0 to 5)
     error: invalid value 'fast' for '--bandwidth <[HOST=]RATE>': 'fast' is no bandwidth (bytes per second, such as 12500000, 12.5M or 1G)
     error: invalid value 'a slots=many' for '--add-host <'NAME slots=8 speed=2 …'>': slots: 'many' is no number of jobs (a whole number from 0 to 4096)

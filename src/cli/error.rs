@@ -27,8 +27,14 @@ pub enum CliError {
     #[error(transparent)]
     Fleet(#[from] FleetError),
     /// Derivations that nobody can build.
-    #[error("{}", no_host(.0))]
+    #[error("{}", no_host(.0, NoHost::to_string))]
     NoHost(Vec<NoHost>),
+    /// The same of a run that is gone through again, which has other options.
+    #[error(
+        "{}\nleave a host that can out of --without, give it slots with --jobs HOST=N, or name others with --hosts",
+        no_host(.0, NoHost::lack)
+    )]
+    NobodyLeft(Vec<NoHost>),
     /// The file of `--graph`.
     #[error("{from}: {cause}; a graph is what `nix derivation show -r` prints, and this is not that")]
     Graph {
@@ -78,7 +84,7 @@ impl CliError {
     }
 }
 
-fn no_host(refusals: &[NoHost]) -> String {
+fn no_host(refusals: &[NoHost], say: fn(&NoHost) -> String) -> String {
     const SHOWN: usize = 5;
     // What lacks the same, such as slots anywhere, is said once.
     let mut groups: Vec<(&NoHost, Vec<&str>)> = Vec::new();
@@ -89,7 +95,7 @@ fn no_host(refusals: &[NoHost]) -> String {
         }
     }
     let line = |(first, names): &(&NoHost, Vec<&str>)| {
-        NoHost { name: some_of(names), lacks: first.lacks.clone() }.to_string()
+        say(&NoHost { name: some_of(names), lacks: first.lacks.clone() })
     };
     let mut lines: Vec<String> = groups.iter().take(SHOWN).map(line).collect();
     if groups.len() > SHOWN {
@@ -141,7 +147,8 @@ mod tests {
             |name: &str, lack| NoHost { name: name.to_owned(), lacks: vec![("local".to_owned(), lack)] };
         let slots = |name| lack(name, Lack::Slots);
         let other = lack("x", Lack::System("riscv64-linux".to_owned()));
-        let text = no_host(&[slots("a"), slots("b"), other, slots("c"), slots("d"), slots("e")]);
+        let refusals = vec![slots("a"), slots("b"), other, slots("c"), slots("d"), slots("e")];
+        let text = CliError::NoHost(refusals.clone()).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(
@@ -149,6 +156,10 @@ mod tests {
             "no chosen host can build a, b, c and 2 more: local builds nothing in this run (0 slots)"
         );
         assert_eq!(lines[2], "no chosen host can build x: local does not build for riscv64-linux");
+        let left = CliError::NobodyLeft(refusals).to_string();
+        assert_eq!(left.lines().take(2).collect::<Vec<_>>(), [lines[0], lines[2]]);
+        let advice = left.lines().nth(2).unwrap();
+        assert!(advice.starts_with("leave a host that can out of --without, ") && left.lines().count() == 3);
     }
 
     fn code(failures: &[Failure]) -> u8 {

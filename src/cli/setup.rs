@@ -35,14 +35,18 @@ pub struct Setup {
 fn missing_file(given: &str, file: &Path, warn: &mut dyn FnMut(&str)) -> Result<(), CliError> {
     let named = given.split(['\n', ';']).filter_map(|entry| entry.trim().strip_prefix('@'));
     if named.map(Path::new).any(|name| name == file) {
-        return Err(CliError::Usage(format!(
-            "--builders names the machines file '{}', but there is no such file; write @ and the path of one, or a \
-             list of builders as in nix.conf",
-            file.display()
-        )));
+        return Err(no_such_file(file));
     }
     warn(&format!("warning: a machines file names another, '{}', but there is no such file", file.display()));
     Ok(())
+}
+
+/// A machines file that an option names, whatever that option is called.
+pub fn no_such_file(file: &Path) -> CliError {
+    CliError::Usage(format!(
+        "there is no machines file '{}'; write @ and the path of one, or a list of builders as in nix.conf",
+        file.display()
+    ))
 }
 
 impl Setup {

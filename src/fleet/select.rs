@@ -263,7 +263,7 @@ impl Fleet {
 }
 
 /// A derivation that no chosen host can build. Shown as one line on what each host lacks and one on
-/// what to do.
+/// what to do, by the options of a run to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoHost {
     /// The derivation's name.
@@ -274,12 +274,17 @@ pub struct NoHost {
 
 impl std::error::Error for NoHost {}
 
+impl NoHost {
+    /// What each host lacks.
+    pub fn lack(&self) -> String {
+        let lacks: Vec<String> = self.lacks.iter().map(|(host, lack)| format!("{host} {lack}")).collect();
+        format!("no chosen host can build {}: {}", self.name, lacks.join("; "))
+    }
+}
+
 impl std::fmt::Display for NoHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no chosen host can build {}: ", self.name)?;
-        for (i, (host, lack)) in self.lacks.iter().enumerate() {
-            write!(f, "{}{host} {lack}", if i > 0 { "; " } else { "" })?;
-        }
+        f.write_str(&self.lack())?;
         // The host that comes closest to building it says what to do.
         let closeness = |lack: &Lack| match lack {
             Lack::Pinned(_) => 1,

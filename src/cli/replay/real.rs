@@ -13,6 +13,7 @@ use super::what_if::WhatIf;
 use crate::base::{Span, Table};
 use crate::cli::error::CliError;
 use crate::cli::{Cli, Verb, build};
+use crate::fleet::FleetError;
 use crate::graph::{JobId, Origin, PathId};
 use crate::nix::parse_drv;
 use crate::records::{RunFile, RunsDir};
@@ -83,7 +84,7 @@ fn held(file: &RunFile, what_if: &WhatIf, scale: f64) -> Result<Result<Held, u8>
     let runs = RunsDir::of_user().map_err(|e| CliError::Usage(e.to_string()))?;
     let list = || runs.list().map_err(|e| CliError::Usage(e.to_string()));
     let before = list()?;
-    let code = build::run(&arguments(dir.path(), what_if, scale)?)?;
+    let code = build::run(&arguments(dir.path(), what_if, scale)?).map_err(as_asked)?;
     if code != 0 {
         return Ok(Err(code));
     }
@@ -161,6 +162,17 @@ fn arguments(dir: &Path, what_if: &WhatIf, scale: f64) -> Result<build::BuildArg
     match Cli::try_parse_from(words).map_err(|e| CliError::Usage(e.to_string()))?.verb {
         Verb::Build(args) => Ok(*args),
         _ => Err(CliError::Usage("--real: the build could not be begun".to_owned())),
+    }
+}
+
+/// What is wrong with the build, by the options that it was asked for with.
+fn as_asked(error: CliError) -> CliError {
+    match error {
+        CliError::NoHost(refused) => CliError::NobodyLeft(refused),
+        CliError::Fleet(FleetError::NoSuchHost { option: "--not-on", name, suggestion, known }) => {
+            FleetError::NoSuchHost { option: "--without", name, suggestion, known }.into()
+        }
+        other => other,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::base::Table;
 use crate::cli::args::{Speed, Where, slots, speed};
 use crate::cli::error::CliError;
 use crate::cli::policies::Decide;
+use crate::cli::setup::no_such_file;
 use crate::fleet::{Fleet, FleetOptions, Host, HostChanges, HostId, NewHost, bandwidth};
 use crate::nix::{NixConfig, parse_machines};
 use crate::records::Config;
@@ -149,7 +150,7 @@ impl WhatIf {
         conditions.noise = self.noise.unwrap_or(0.0);
         conditions.seed = self.seed.unwrap_or(0);
         let refused = recording.refused_by(&conditions.hosts);
-        if refused.is_empty() { Ok(conditions) } else { Err(CliError::NoHost(refused)) }
+        if refused.is_empty() { Ok(conditions) } else { Err(CliError::NobodyLeft(refused)) }
     }
 
     /// The configuration, with what the run's user decided: what policies by name and estimates go by.
@@ -198,10 +199,7 @@ fn machines(builders: &str, recording: &Recording) -> Result<Table<HostId, Host>
     let machines = parse_machines(builders, &system, &mut |path| std::fs::read_to_string(path))?;
     machines.warnings.iter().for_each(|warning| crate::cli::tell!("warning: {warning}"));
     if let Some(missing) = machines.missing.first() {
-        return Err(CliError::Usage(format!(
-            "--hosts names the machines file '{}', but there is no such file",
-            missing.display()
-        )));
+        return Err(no_such_file(missing));
     }
     let config =
         NixConfig::from_text(&format!("system = {system}\n")).map_err(|e| CliError::Usage(e.to_string()))?;

@@ -48,3 +48,16 @@ fn what_is_asked_for_is_passed_on_to_the_build() {
     assert_eq!(what_if.build_options().join(" "), "--builders @fleet --not-on local --jobs ruby=3");
     assert!(arguments(Path::new("/somewhere"), &what_if, 0.5).is_ok());
 }
+
+#[test]
+fn what_is_wrong_with_the_build_is_said_by_the_options_of_the_replay() {
+    let unknown = FleetError::NoSuchHost {
+        option: "--not-on",
+        name: "x".into(),
+        suggestion: None,
+        known: "local".into(),
+    };
+    assert!(as_asked(unknown.into()).to_string().starts_with("--without names 'x', "));
+    let refused = CliError::NoHost(vec![crate::fleet::NoHost { name: "gcc".to_owned(), lacks: vec![] }]);
+    assert!(!as_asked(refused).to_string().contains("--on"));
+}
