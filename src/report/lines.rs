@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::failure::failure_lines;
-use super::state::{Ended, RunState, Running, Transfer};
+use super::state::{Ended, JobState, NO_OUTPUTS, RunState, Running, Transfer};
 use super::text::{clean, one_line};
 use super::units::{bytes, plural};
 use crate::graph::JobId;
@@ -74,7 +74,7 @@ pub fn event_lines(run: &RunState, event: &Event) -> Vec<Line> {
         },
         Event::Finished { job, outcome, .. } => match run.ended() {
             Some(Ended::Attempt { host, took }) => {
-                outcome_lines(run, &run.job(*job).name, run.host_name(host), took, outcome)
+                outcome_lines(run, *job, run.host_name(host), took, outcome)
             }
             _ => Vec::new(),
         },
@@ -128,12 +128,16 @@ pub fn note_lines(run: &RunState, note: &Note, logs: bool) -> Vec<Line> {
 
 fn outcome_lines(
     run: &RunState,
-    name: &str,
+    job: JobId,
     host: &str,
     took: crate::base::Span,
     outcome: &Outcome,
 ) -> Vec<Line> {
+    let name = &run.job(job).name;
     match outcome {
+        Outcome::Built { .. } if !matches!(run.jobs()[job], JobState::Built { .. }) => {
+            Line::one(Weight::Notice, format!("{name} could not be built on {host}: {NO_OUTPUTS}"))
+        }
         Outcome::Built { .. } => Line::one(Weight::Routine, format!("built {name} on {host} in {took}")),
         Outcome::Failed { .. } => {
             let block = run.failures().last().map(|failure| failure_lines(run, failure)).unwrap_or_default();

@@ -25,6 +25,9 @@ use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
 /// Log lines kept of each attempt at a job, for when it fails.
 pub const LOG_TAIL: usize = 25;
 
+/// What is wrong with a build that succeeded and made nothing.
+pub const NO_OUTPUTS: &str = "it reported success without outputs";
+
 /// Where a job is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
@@ -240,9 +243,8 @@ impl RunState {
         let left: Vec<_> = self.running.keys().copied().collect();
         for (job, attempt) in left {
             if let Some(run) = self.close(job, attempt) {
-                self.setbacks.insert(job, (run.host, "stopped".to_owned()));
+                self.set_back(job, run.host, "stopped");
             }
-            self.requeue(job);
         }
         let now = self.now;
         self.hosts.iter_mut().for_each(|(_, host)| host.down(now));
@@ -267,6 +269,10 @@ impl RunState {
         let took = if wall > Span::ZERO { wall } else { run.elapsed(at) };
         self.ended = Some(Ended::Attempt { host, took });
         match outcome {
+            // The scheduler does not believe it either.
+            Outcome::Built { made, .. } if !made.iter().any(|made| self.makes(job, made.path)) => {
+                self.set_back(job, host, NO_OUTPUTS);
+            }
             Outcome::Built { made, times } => {
                 self.transfers.learn_sizes(made);
                 self.hosts[host].built += 1;
@@ -282,13 +288,9 @@ impl RunState {
                 self.skip_dependents(job);
             }
             Outcome::HostFailed { message, .. } => {
-                self.setbacks.insert(job, (host, message.clone()));
-                self.requeue(job);
+                self.set_back(job, host, message);
             }
-            Outcome::Cancelled if self.jobs[job] == JobState::Active => {
-                self.setbacks.insert(job, (host, "stopped".to_owned()));
-                self.requeue(job);
-            }
+            Outcome::Cancelled if self.jobs[job] == JobState::Active => self.set_back(job, host, "stopped"),
             // An attempt that was ended because another one was done first is no setback.
             Outcome::Cancelled => {}
         }
@@ -299,6 +301,16 @@ impl RunState {
         let run = self.running.remove(&(job, attempt))?;
         self.hosts[run.host].vacate(run.slot, (job, attempt), self.now.since(run.ordered));
         Some(run)
+    }
+
+    fn makes(&self, job: JobId, path: PathId) -> bool {
+        self.job(job).outputs.contains(&path)
+    }
+
+    /// An attempt came to nothing on this host.
+    fn set_back(&mut self, job: JobId, host: HostId, why: &str) {
+        self.setbacks.insert(job, (host, why.to_owned()));
+        self.requeue(job);
     }
 
     /// Back to the queue, unless it is done or another attempt still runs.
@@ -315,8 +327,7 @@ impl RunState {
             self.running.iter().filter(|(_, run)| run.host == host).map(|(key, _)| *key).collect();
         for (job, attempt) in there {
             self.close(job, attempt);
-            self.setbacks.insert(job, (host, cause.clone()));
-            self.requeue(job);
+            self.set_back(job, host, &cause);
         }
         let known = matches!(self.hosts[host].standing, Standing::Lost { .. });
         self.hosts[host].newly_lost = !known;

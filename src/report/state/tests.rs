@@ -85,6 +85,32 @@ fn begin(run: &mut RunState, at: Time, attempt: Attempt, host: HostId, work: Spa
     started
 }
 
+/// gcc is built.
+fn built() -> Outcome {
+    let made = vec![crate::run::Made { path: PathId(1), size: 1, refs: vec![] }];
+    Outcome::Built { made, times: Times::default() }
+}
+
+/// gcc is built on ruby, and on local, too, whose daemon says so and holds nothing.
+#[test]
+fn what_is_built_without_outputs_is_not_built() {
+    let mut run = Scene::running().run;
+    let (at, job, attempt) = (Time(100_000_000), GCC, Attempt(9));
+    begin(&mut run, at, attempt, LOCAL, Span::ZERO);
+    let before = run.counts();
+    let empty =
+        Event::Finished { job, attempt, outcome: Outcome::Built { made: vec![], times: Times::default() } };
+    run.event(at, &empty);
+    let text = "gcc-13.2 could not be built on local: it reported success without outputs";
+    assert_eq!(event_lines(&run, &empty)[0].text, text);
+    assert_eq!((run.counts(), run.setback(job).map(|(host, _)| host)), (before, Some(LOCAL)));
+    let full = Event::Finished { job, attempt: Attempt(1), outcome: built() };
+    run.event(at, &full);
+    assert_eq!(event_lines(&run, &full)[0].text, "built gcc-13.2 on ruby in 39s");
+    assert!(matches!(run.jobs()[job], JobState::Built { host: RUBY, .. }));
+    assert_eq!(run.setback(job), None);
+}
+
 /// gcc runs on ruby and is told to end there, as another attempt was done first, and what that made was lost.
 #[test]
 fn what_was_told_to_end_is_not_late() {
@@ -121,7 +147,7 @@ fn what_comes_of_another_attempt_counts_once_the_host_of_the_first_is_lost() {
     let mut run = Scene::running().run;
     let (at, job, attempt) = (Time(100_000_000), GCC, Attempt(9));
     begin(&mut run, at, attempt, LOCAL, Span::ZERO);
-    let built = Outcome::Built { made: vec![], times: Times::default() };
+    let built = built();
     run.event(at, &Event::Finished { job, attempt: Attempt(1), outcome: built });
     assert_ne!(run.critical_path(at).map(|path| path.jobs[0]), Some(GCC), "it is built");
     run.event(at, &Event::HostLost { host: RUBY, cause: "no answer".to_owned() });
@@ -145,7 +171,7 @@ fn the_first_of_several_attempts_is_what_counts() {
     assert_eq!(left(100, &run), Span::from_secs(4 + 21));
     assert_eq!(left(106, &run), Span::from_secs(1 + 21), "the attempt that is late says nothing");
     let before = run.hosts()[RUBY].built;
-    let built = Outcome::Built { made: vec![], times: Times::default() };
+    let built = built();
     for attempt in [Attempt(9), Attempt(1), Attempt(8)] {
         run.event(at, &Event::Finished { job, attempt, outcome: built.clone() });
         let counts = attempt == Attempt(9);
