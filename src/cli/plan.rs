@@ -1,6 +1,6 @@
 //! `drvdispatch plan`: the way of a build up to dispatch, then the same scheduler in the simulated world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +85,9 @@ enum Output {
 #[serde(rename_all = "camelCase")]
 struct PlannedJob {
     start: Time,
+    /// When it would be over. It may take other than estimated, with more or fewer builds beside it than when it was
+    /// placed, and ends early if another attempt is done first.
+    end: Option<Time>,
     drv: String,
     name: String,
     host: String,
@@ -199,13 +202,23 @@ fn make(
         choice: args.decide.said_of(&choice, work.jobs.len()),
         estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),
-        jobs: planned(&builds, work, hosts, &estimates, &copies),
+        jobs: planned(&builds, &ends(&entries), work, hosts, &estimates, &copies),
     }))
+}
+
+/// When each attempt is over.
+fn ends(entries: &[Entry]) -> BTreeMap<(JobId, Attempt), Time> {
+    let end = |entry: &Entry| match &entry.what {
+        Step::Event(Event::Finished { job, attempt, .. }) => Some(((*job, *attempt), entry.at)),
+        _ => None,
+    };
+    entries.iter().filter_map(end).collect()
 }
 
 /// What is to be said of each build.
 fn planned(
     builds: &[Begun],
+    ends: &BTreeMap<(JobId, Attempt), Time>,
     work: &Workload,
     hosts: &Table<HostId, Host>,
     estimates: &Table<JobId, Cost>,
@@ -217,6 +230,7 @@ fn planned(
         let copy = copies.contains(&(job, attempt));
         PlannedJob {
             start,
+            end: ends.get(&(job, attempt)).copied(),
             drv: work.jobs[job].drv.clone(),
             name: work.jobs[job].name.clone(),
             host: hosts[host].name.clone(),
@@ -326,4 +340,32 @@ fn text(plan: &Plan) -> String {
         out.push_str("the hosts that have answered cannot build all of it\n");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testkit;
+
+    #[test]
+    fn the_last_planned_end_is_that_of_the_plan() {
+        let local = serde_json::json!({
+            "name": "local", "systems": ["x"], "features": [], "mandatory": [], "slots": 2, "cores": 4,
+            "speed": 1.0, "substitutes": false, "link": crate::fleet::LinkSpeed::FREE,
+        });
+        let hosts: Table<HostId, Host> = [serde_json::from_value(local).unwrap()].into_iter().collect();
+        let mut work = testkit::work(&[vec![], vec![0], vec![0], vec![1, 2]]);
+        work.wanted = work.jobs[JobId(3)].outputs.clone();
+        let estimates = cost::estimate(&work);
+        let eligible = Table::filled(4, vec![HostId::HOME]);
+        let rehearsal = Rehearsal::new(&work, &hosts, &estimates, &eligible, None);
+        let meter = LossMeter::new(&work, &hosts, &estimates, &eligible);
+        let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
+        let end = rehearsal.run(&mut rehearsal.scheduler(Policy::default()), &mut placements);
+        let Placements { builds, entries, .. } = placements;
+        let jobs = planned(&builds, &ends(&entries), &work, &hosts, &estimates, &copies(&entries));
+        assert_eq!(jobs.len(), 4);
+        assert!(jobs.iter().all(|job| job.end > Some(job.start)));
+        assert_eq!(jobs.iter().filter_map(|job| job.end).max(), Some(end));
+    }
 }
