@@ -96,8 +96,9 @@ fn what_is_taken_in_is_listed_and_shown() {
     let list = place.run("list");
     let columns: Vec<Vec<&str>> =
         list.out.lines().map(|line| line.split_whitespace().take(6).collect()).collect();
-    assert_eq!(columns[0], ["package", "version", "kind", "system", "builds", "last"]);
-    assert_eq!((columns[1][0], columns[2][0], columns[2][3]), ("gcc", "hello", "2"), "{}", list.out);
+    assert_eq!(columns[0], ["package", "version", "kind", "builds", "last", "estimate"]);
+    assert_eq!((columns[1][0], columns[2][0], columns[2][2]), ("gcc", "hello", "2"), "{}", list.out);
+    assert!(list.out.lines().last().unwrap().starts_with("all for "), "{}", list.out);
     assert_eq!(place.run("").out, list.out);
     assert_eq!(place.run("--host ruby").out.lines().count(), 3);
     let shown = place.run("show hello").out;

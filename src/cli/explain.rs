@@ -12,6 +12,7 @@ use super::runs::find;
 use crate::base::{Span, Table, Time};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload};
+use crate::report::{self, Cells, Room};
 use crate::run::{Attempt, Entry, Event, Expectation, Order, Step, Why};
 use crate::sched::{Binding, OfferParts, Scheduler, explain};
 
@@ -54,6 +55,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), CliError> {
         fresh: &fresh,
         entries: &entries,
         lack: &lack,
+        room: Room::of_stdout(),
     };
     let text = run.text(&args.name).map_err(|why| usage(format!("{}: {why}", file.path.display())))?;
     super::put(&text, "the explanation")
@@ -71,6 +73,8 @@ pub struct Explained<'a> {
     pub entries: &'a [Entry],
     /// Why a host may not build a job, if so.
     pub lack: &'a dyn Fn(JobId, HostId) -> Option<String>,
+    /// For what is said.
+    pub room: Room,
 }
 
 impl Explained<'_> {
@@ -125,32 +129,34 @@ impl Explained<'_> {
         let to_the_end = binding.rank.map(|rank| format!("; {rank} from here to the end on average hosts"));
         let _ =
             writeln!(text, "  at {moment}: to {}, {reason}{}", name(chosen), to_the_end.unwrap_or_default());
-        let width = self.hosts.rows().iter().map(|host| host.name.chars().count()).max().unwrap_or(0);
-        let _ = writeln!(
-            text,
-            "    {:width$}  {:>7}  {:>7}  {:>8}  {:>7}",
-            "host", "done in", "slot in", "paths in", "builds"
-        );
+        text.push_str(&self.offers_text(job, binding));
+    }
+
+    /// What each host had to offer, or why it had nothing.
+    fn offers_text(&self, job: JobId, binding: &Binding) -> String {
+        let mut table = report::Table::new([
+            (Cells::Names, "    host"),
+            (Cells::Numbers, "done in"),
+            (Cells::Numbers, "slot in"),
+            (Cells::Numbers, "paths in"),
+            (Cells::Numbers, "builds"),
+            (Cells::Words, ""),
+        ]);
+        let name = |host: HostId| format!("    {}", self.hosts[host].name);
         for offer in &binding.offers {
             let OfferParts { host, queue, transfer, work, finish, avoided } = *offer;
             let [finish, queue, transfer, work] = [finish, queue, transfer, work].map(|s| s.to_string());
-            let mut note = String::new();
-            if host == chosen {
-                note.push_str("  chosen");
-            }
-            if avoided {
-                note.push_str("  (it failed there before)");
-            }
-            let _ = writeln!(
-                text,
-                "    {:width$}  {finish:>7}  {queue:>7}  {transfer:>8}  {work:>7}{note}",
-                name(host)
-            );
+            let notes = [(host == binding.seat.host, "chosen"), (avoided, "(it failed there before)")];
+            let notes: Vec<&str> = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note).collect();
+            table.row([name(host), finish, queue, transfer, work, notes.join("  ")]);
         }
         let answered = |host: HostId| binding.offers.iter().any(|offer| offer.host == host);
         for host in self.hosts.ids().filter(|&host| !answered(host) && (self.lack)(job, host).is_none()) {
-            let _ = writeln!(text, "    {:width$}  could not be reached then", name(host));
+            let none = || "-".to_owned();
+            let note = "could not be reached then".to_owned();
+            table.row([name(host), none(), none(), none(), none(), note]);
         }
+        table.text(self.room)
     }
 }
 
@@ -195,20 +201,20 @@ pub fn copies(entries: &[Entry]) -> BTreeSet<(JobId, Attempt)> {
 }
 
 /// Why a copy was begun.
-pub const WHY_A_COPY: &str = "a copy: all of it sooner than the rest of it where it was begun";
+pub const WHY_A_COPY: &str = "a copy, as the first is late";
 
 /// Why a job went to its host, in a few words, by what the order to build says. How the next best host looked is
 /// not certain: of a job that stood in line, what comes behind it counts there, and it itself where it stood.
 pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
     match (expect.why, expect.next_best) {
-        (Why::Drawn, _) => "one of many ready, when a slot was free".to_owned(),
+        (Why::Drawn, _) => "drawn from many, as a slot was free".to_owned(),
         (Why::Followed, _) => "in the slot of what it follows".to_owned(),
         (Why::Planned, _) => "as planned before the run".to_owned(),
-        (Why::Confined, _) => "the host that the policy keeps to".to_owned(),
+        (Why::Confined, _) => "the policy's only host".to_owned(),
         (Why::Soonest, None) => "the only host for it".to_owned(),
         (Why::Soonest, Some((host, there))) if there > here => {
-            format!("done up to {} sooner than on {}", there.saturating_sub(here), name(host))
+            format!("up to {} sooner than on {}", there.saturating_sub(here), name(host))
         }
         (Why::Soonest, Some((host, _))) => format!("about as soon as on {}", name(host)),
     }
@@ -302,17 +308,17 @@ mod tests {
             let next_best = Some((HostId(1), Span::from_secs(there)));
             why(&Expectation { work, next_best, ..Expectation::default() }, |_| "b")
         };
-        assert_eq!(said(47), "done up to 37s sooner than on b");
+        assert_eq!(said(47), "up to 37s sooner than on b");
         assert_eq!([said(10), said(9)], ["about as soon as on b"; 2]);
     }
 
     #[test]
     fn of_a_slot_that_was_drawn_or_taken_over_nothing_is_claimed_of_other_hosts() {
         let said = |why_so| why(&Expectation { why: why_so, ..Expectation::default() }, |_| "b");
-        assert_eq!(said(Why::Drawn), "one of many ready, when a slot was free");
+        assert_eq!(said(Why::Drawn), "drawn from many, as a slot was free");
         assert_eq!(said(Why::Followed), "in the slot of what it follows");
         assert_eq!(said(Why::Planned), "as planned before the run");
-        assert_eq!(said(Why::Confined), "the host that the policy keeps to");
+        assert_eq!(said(Why::Confined), "the policy's only host");
         assert_eq!(said(Why::Soonest), "the only host for it");
     }
 
@@ -374,7 +380,14 @@ mod tests {
             (host == HostId(2))
                 .then(|| hosts[host].lacks("x86_64-linux", &[]).map(|lack| lack.to_string()))?
         };
-        let run = Explained { work: &work, hosts: &hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let run = Explained {
+            work: &work,
+            hosts: &hosts,
+            fresh: &fresh,
+            entries: &entries,
+            lack: &lack,
+            room: Room::PIPE,
+        };
         let text = run.text("gcc-*").unwrap();
         let lines: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -382,7 +395,7 @@ mod tests {
         assert!(lines[1].starts_with("at 0.0s: to fast, done 30s sooner than on local; "), "{text}");
         assert_eq!(lines[3], "fast 30s 0.0s 0.0s 30s chosen");
         assert_eq!(lines[4], "local 1m00s 0.0s 0.0s 1m00s");
-        assert_eq!(lines[5], "down could not be reached then");
+        assert_eq!(lines[5], "down - - - - could not be reached then");
         assert!(lines[6].starts_with("mac "), "{text}");
         assert_eq!(lines.len(), 7);
         let none = run.text("gdb").unwrap_err();

@@ -17,7 +17,7 @@ use crate::base::Span;
 use crate::dispatch::{Access, EvalOptions, Imports, Trouble};
 use crate::fleet::{Host, HostId, LinkSpeed};
 use crate::nix::wire::Trust;
-use crate::report::bytes;
+use crate::report::{self, Cells, Room, bytes};
 use crate::run::bare_cause;
 
 /// Show the fleet as a run would see it
@@ -71,7 +71,7 @@ pub fn run(args: &HostsArgs) -> Result<u8, CliError> {
         let all: Vec<Shown<'_>> = chosen(&setup).map(|(id, host)| Shown::of(id, host, &learned)).collect();
         super::put(&json(&all)?, "the hosts")?;
     } else {
-        super::put(&table(&setup, &learned), "the hosts")?;
+        super::put(&table(&setup, &learned, Room::of_stdout()), "the hosts")?;
     }
     Ok(0)
 }
@@ -129,14 +129,22 @@ fn json(hosts: &[Shown<'_>]) -> Result<String, CliError> {
     Ok(text + "\n")
 }
 
-fn table(setup: &Setup, learned: &Learned) -> String {
-    let header = ["host", "slots", "cores", "speed", "learned", "link", "systems", "features"];
-    let mut rows = vec![header.map(str::to_owned)];
+fn table(setup: &Setup, learned: &Learned, room: Room) -> String {
+    let mut table = report::Table::new([
+        (Cells::Names, "host"),
+        (Cells::Numbers, "slots"),
+        (Cells::Numbers, "cores"),
+        (Cells::Numbers, "speed"),
+        (Cells::List, "learned"),
+        (Cells::List, "link"),
+        (Cells::List, "systems"),
+        (Cells::List, "features"),
+    ]);
     for (id, host) in chosen(setup) {
         let mandatory =
             |x: &String| if host.mandatory.contains(x) { format!("{x} (mandatory)") } else { x.clone() };
         let features: Vec<String> = host.features.iter().map(mandatory).collect();
-        rows.push([
+        table.row([
             host.name.clone(),
             host.slots.to_string(),
             // A builder is asked when it is connected to.
@@ -150,7 +158,7 @@ fn table(setup: &Setup, learned: &Learned) -> String {
             features.join(","),
         ]);
     }
-    columns(&rows)
+    table.text(room)
 }
 
 fn known(text: Option<String>) -> String {
@@ -179,17 +187,6 @@ fn systems(host: &Host) -> String {
 /// The hosts of the run; this machine only if it is to build.
 fn chosen(setup: &Setup) -> impl Iterator<Item = (HostId, &Host)> {
     setup.fleet.hosts.iter().filter(|(id, _)| *id != HostId::HOME || setup.fleet.local)
-}
-
-/// Rows in columns; the last one is as wide as it likes.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 /// What was learned of a host that can be used.

@@ -21,7 +21,7 @@ use crate::dispatch::{Crew, Limits, Means, listen};
 use crate::drive::{Heard, Watch};
 use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload, makespan_bound};
-use crate::report::{loss_parts, plural};
+use crate::report::{self, Cells, Room, loss_parts, plural};
 use crate::run::{Attempt, Entry, Event, Expectation, LossMeter, Losses, Order, Step};
 use crate::sched::Policy;
 use crate::sim::Rehearsal;
@@ -125,9 +125,9 @@ pub fn run(args: &PlanArgs) -> Result<(), CliError> {
     match make(args, &setup, &prepared, &learned, &base)? {
         Output::Explanation(text) => super::put(&text, "the explanation"),
         Output::Comparison(table) if args.json => print_json(&table, "the comparison"),
-        Output::Comparison(table) => super::put(&table.text(), "the comparison"),
+        Output::Comparison(table) => super::put(&table.text(Room::of_stdout()), "the comparison"),
         Output::Plan(plan) if args.json => print_json(&plan, "the plan"),
-        Output::Plan(plan) => super::put(&text(&plan), "the plan"),
+        Output::Plan(plan) => super::put(&text(&plan, Room::of_stdout()), "the plan"),
     }
 }
 
@@ -183,7 +183,8 @@ fn make(
             let job = &work.jobs[job];
             setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|l| l.to_string())
         };
-        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack };
+        let room = Room::of_stdout();
+        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack, room };
         let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
         return Ok(Output::Explanation(text));
     }
@@ -305,20 +306,22 @@ impl Watch for Placements {
     }
 }
 
-fn text(plan: &Plan) -> String {
+fn text(plan: &Plan, room: Room) -> String {
     if plan.derivations == 0 {
         return "nothing to build\n".to_owned();
     }
-    let width =
-        |f: fn(&PlannedJob) -> &str| plan.jobs.iter().map(|j| f(j).chars().count()).max().unwrap_or(0);
-    let (names, hosts) = (width(|j| &j.name).min(50), width(|j| &j.host));
-    let mut out = String::new();
-    let _ = writeln!(out, "{:>8}  {:>7}  {:hosts$}  {:names$}  why", "start", "takes", "host", "derivation");
+    let mut table = report::Table::new([
+        (Cells::Numbers, "start"),
+        (Cells::Numbers, "takes"),
+        (Cells::Words, "host"),
+        (Cells::Words, "why"),
+        (Cells::Names, "derivation"),
+    ]);
     for job in &plan.jobs {
         let (start, takes) = (job.start.since(Time::ZERO).to_string(), job.estimate.to_string());
-        let _ =
-            writeln!(out, "{start:>8}  {takes:>7}  {:hosts$}  {:names$}  {}", job.host, job.name, job.why);
+        table.row([start, takes, job.host.clone(), job.why.clone(), job.name.clone()]);
     }
+    let mut out = table.text(room);
     let _ = writeln!(
         out,
         "{} in about {} (no schedule takes less than {})",

@@ -11,7 +11,7 @@ use super::error::CliError;
 use crate::base::{Span, Table};
 use crate::fleet::{Host, HostId};
 use crate::records::Config;
-use crate::report::bytes;
+use crate::report::{self, Cells, Room, bytes};
 use crate::sched::Policy;
 use crate::sim::{Choice, DEFAULT, MOST_JOBS, Rehearsal, Trial, named};
 
@@ -207,15 +207,17 @@ impl Comparison {
     }
 
     /// The table.
-    pub fn text(&self) -> String {
+    pub fn text(&self, room: Room) -> String {
         if self.derivations == 0 {
             return "nothing to build\n".to_owned();
         }
-        let width = self.policies.iter().map(|row| row.policy.len()).max().unwrap_or(0);
-        let mut out = format!(
-            "  {:width$}  {:>7}  {:>7}  {:>8}  what it does\n",
-            "policy", "takes", "× bound", "copied"
-        );
+        let mut table = report::Table::new([
+            (Cells::Words, "  policy"),
+            (Cells::Numbers, "takes"),
+            (Cells::Numbers, "× bound"),
+            (Cells::Numbers, "copied"),
+            (Cells::Text, "what it does"),
+        ]);
         for row in &self.policies {
             let mark = if row.policy == self.chosen { '*' } else { ' ' };
             let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
@@ -229,12 +231,10 @@ impl Comparison {
                 None if row.complete => String::new(),
                 None => " (does not build all)".to_owned(),
             };
-            let _ = writeln!(
-                out,
-                "{mark} {:width$}  {takes:>7}  {ratio:>7}  {copied:>8}  {}{short}",
-                row.policy, row.about
-            );
+            let (policy, about) = (format!("{mark} {}", row.policy), format!("{}{short}", row.about));
+            table.row([policy, takes, ratio, copied, about]);
         }
+        let mut out = table.text(room);
         let _ =
             writeln!(out, "* is what a build would use; no schedule takes less than {}", self.lower_bound);
         out
@@ -305,10 +305,12 @@ mod tests {
         let policies = vec![row("full", 66, true), row("all-local", 600, false)];
         let bound = Span::from_secs(60);
         let table = Comparison { derivations: 2, lower_bound: bound, chosen: "full", policies };
-        insta::assert_snapshot!(table.text(), @r"
-          policy       takes  × bound    copied  what it does
-        * full         1m06s     1.10   3.0 MiB  the longest way to the end first, each derivation where it is done first
-          all-local   10m00s    10.00   3.0 MiB  on this machine only, but for what it cannot build (does not build all)
+        insta::assert_snapshot!(table.text(Room::PIPE), @r"
+          policy      takes  × bound   copied  what it does
+        * full        1m06s     1.10  3.0 MiB  the longest way to the end first, each
+                                               derivation where it is done first
+          all-local  10m00s    10.00  3.0 MiB  on this machine only, but for what it
+                                               cannot build (does not build all)
         * is what a build would use; no schedule takes less than 1m00s
         ");
     }
@@ -339,9 +341,9 @@ mod tests {
         let none = row(0).unwrap();
         assert!(none["makespan"].is_null() && none["ratio"].is_null() && none["bytesMoved"].is_null());
         assert_eq!(none["complete"], false);
-        let text = compared(0).text();
+        let text = compared(0).text(Room::terminal(200));
         let line = text.lines().find(|line| line.contains("all-local")).unwrap();
         assert!(line.ends_with("cannot build (not possible: local builds nothing)"), "{text}");
-        assert!(!compared(1).text().contains("not possible"));
+        assert!(!compared(1).text(Room::PIPE).contains("not possible"));
     }
 }

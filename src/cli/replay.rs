@@ -72,7 +72,8 @@ pub fn run(args: &ReplayArgs) -> Result<u8, CliError> {
     if args.json {
         return put_json(&tables).map(|()| 0);
     }
-    let texts: Vec<String> = tables.iter().map(table::Table::text).collect();
+    let room = crate::report::Room::of_stdout();
+    let texts: Vec<String> = tables.iter().map(|table| table.text(room)).collect();
     super::put(&texts.join("\n"), "the comparison").map(|()| 0)
 }
 

@@ -14,7 +14,7 @@ use super::setup::Setup;
 use crate::base::{Span, Table};
 use crate::cost::Cost;
 use crate::graph::{JobId, Limits, Pace, PathId, Power, Shard, ShardId, Sharding, Workload, makespan_bound};
-use crate::report::{bytes, plural};
+use crate::report::{self, Cells, Room, bytes, plural};
 
 /// Divide what is to be built among machines that work by themselves
 #[derive(Args, Debug, Clone)]
@@ -107,7 +107,7 @@ pub fn run(args: &SplitArgs) -> Result<(), CliError> {
         let json = serde_json::to_string(&split).map_err(|e| CliError::io("writing the parts")(e.into()))?;
         super::put(&format!("{json}\n"), "the parts")
     } else {
-        super::put(&text(&split), "the parts")
+        super::put(&text(&split, Room::of_stdout()), "the parts")
     }
 }
 
@@ -173,14 +173,18 @@ fn part(work: &Workload, sharding: &Sharding, id: ShardId, shard: &Shard) -> Par
     }
 }
 
-fn text(split: &Split) -> String {
+fn text(split: &Split, room: Room) -> String {
     if split.derivations == 0 {
         return "nothing to build\n".to_owned();
     }
-    let mut out = format!(
-        "{:>5}  {:>11}  {:>7}  {:>7}  {:>7}  needs\n",
-        "shard", "derivations", "cost", "from", "until"
-    );
+    let mut table = report::Table::new([
+        (Cells::Numbers, "shard"),
+        (Cells::Numbers, "builds"),
+        (Cells::Numbers, "cost"),
+        (Cells::Numbers, "from"),
+        (Cells::Numbers, "until"),
+        (Cells::List, "needs"),
+    ]);
     for part in &split.shards {
         let [cost, start, finish] = [part.cost, part.start, part.finish].map(|span| span.to_string());
         let need = |need: &Need| {
@@ -192,10 +196,9 @@ fn text(split: &Split) -> String {
             true => "nothing of others".to_owned(),
             false => needs.join(", "),
         };
-        let (shard, count) = (part.shard, part.build.len());
-        let _ = writeln!(out, "{shard:>5}  {count:>11}  {cost:>7}  {start:>7}  {finish:>7}  {needs}");
+        table.row([part.shard.to_string(), part.build.len().to_string(), cost, start, finish, needs]);
     }
-    out + &summary(split)
+    table.text(room) + &summary(split)
 }
 
 /// What dividing is good for.
@@ -246,6 +249,10 @@ mod tests {
     use super::*;
     use crate::graph::{Job, Origin, PathSpec};
 
+    fn said(split: &Split) -> String {
+        text(split, Room::PIPE)
+    }
+
     fn chain(length: u32) -> Workload {
         let job = |n: u32| Job {
             drv: format!("/nix/store/{n:032}-hello-{n}.drv"),
@@ -294,9 +301,9 @@ mod tests {
 
     #[test]
     fn of_one_machine_nothing_is_said_of_several() {
-        insta::assert_snapshot!(text(&divided(&chain(2), 1)), @r"
-        shard  derivations     cost     from    until  needs
-            0            2    1m00s     0.0s    1m00s  nothing of others
+        insta::assert_snapshot!(said(&divided(&chain(2), 1)), @r"
+        shard  builds   cost  from  until  needs
+            0       2  1m00s  0.0s  1m00s  nothing of others
         2 derivations in 1 shard: done in about 1m00s
         ");
     }
@@ -313,8 +320,8 @@ mod tests {
         let more = divided(&fork, 4);
         assert!(more.makespan < more.one_machine);
         let hint = format!("\nin 4 shards, at most 2 of them at a time, it would be {}\n", more.makespan);
-        assert!(text(&divided(&fork, 2)).contains(&hint), "{}", text(&divided(&fork, 2)));
-        let (text, one) = (text(&more), more.one_machine);
+        assert!(said(&divided(&fork, 2)).contains(&hint), "{}", said(&divided(&fork, 2)));
+        let (text, one) = (said(&more), more.one_machine);
         assert!(!text.contains("follow each other") && !text.contains("it would be"), "{text}");
         let versus = format!(
             "in 4 shards, at most 2 of them at a time: done in about {}, against {one} on one machine\n",
@@ -329,14 +336,14 @@ mod tests {
         let builds: Vec<usize> = few.shards.iter().map(|part| part.build.len()).collect();
         assert_eq!(builds, [1, 1, 0, 0]);
         let line = "there are fewer derivations than shards: the last 2 have nothing to build\n";
-        assert!(text(&few).contains(line), "{}", text(&few));
-        assert!(text(&divided(&chain(1), 2)).contains("the last has nothing to build\n"));
+        assert!(said(&few).contains(line), "{}", said(&few));
+        assert!(said(&divided(&chain(1), 2)).contains("the last has nothing to build\n"));
     }
 
     #[test]
     fn people_get_a_line_each() {
-        assert_eq!(text(&divided(&Workload::default(), 2)), "nothing to build\n");
-        let text = text(&divided(&chain(4), 2));
+        assert_eq!(said(&divided(&Workload::default(), 2)), "nothing to build\n");
+        let text = said(&divided(&chain(4), 2));
         let shape: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(shape[1].starts_with("0 2 ") && shape[1].ends_with(" nothing of others"), "{text}");

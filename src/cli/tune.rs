@@ -158,7 +158,7 @@ pub fn run(args: &TuneArgs) -> Result<u8, CliError> {
             serde_json::to_string(&tuned).map_err(|e| CliError::io("writing the findings")(e.into()))?;
         super::put(&format!("{json}\n"), "the findings")?;
     } else {
-        super::put(&text::text(&tuned), "the findings")?;
+        super::put(&text::text(&tuned, crate::report::Room::of_stdout()), "the findings")?;
     }
     Ok(u8::from(!usable))
 }

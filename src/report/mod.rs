@@ -5,6 +5,7 @@
 //! recorded run looks the same as a live one.
 
 mod failure;
+mod fit;
 mod json;
 mod lines;
 mod live;
@@ -13,6 +14,7 @@ mod plain;
 mod sink;
 mod state;
 mod summary;
+mod table;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -29,5 +31,6 @@ pub use state::{
     Transfer, Transfers,
 };
 pub use summary::{HostSummary, LinkSummary, NotBuilt, Summary};
+pub use table::{Cells, NONE, Room, Table};
 pub use text::clean;
 pub use units::{bytes, plural};

@@ -3,10 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Estimate, existing, memory, moment, on_what, print_json, table};
+use super::{Estimate, day, existing, memory, on_what, print_json, same, table};
 use crate::cli::error::CliError;
 use crate::cost::{About, Memory, OutputClass};
 use crate::records::history::{Filter, Package, class_word, name};
+use crate::report::{Cells, NONE, clean};
 
 #[derive(Args, Debug, Clone)]
 pub struct ListArgs {
@@ -64,19 +65,31 @@ fn entries(packages: Vec<Package>, memory: &Memory, host: Option<&str>) -> Vec<E
 }
 
 fn text(list: &[Entry], host: Option<&str>) -> String {
-    let header = ["package", "version", "kind", "system", "builds", "last", "estimate", "80 % within"];
+    let columns = [
+        (Cells::Names, "package"),
+        (Cells::Words, "version"),
+        (Cells::Words, "kind"),
+        (Cells::Words, "system"),
+        (Cells::Numbers, "builds"),
+        (Cells::Numbers, "last"),
+        (Cells::Numbers, "estimate"),
+        (Cells::Numbers, "80 % within"),
+    ];
+    // What is the same for all is said once.
+    let system = same(list.iter().map(|entry| entry.system.as_str()));
     let row = |entry: &Entry| {
         let Estimate { estimate, p10, p90 } = entry.estimate;
         [
             entry.name.clone(),
             entry.version.clone(),
             class_word(entry.class),
-            entry.system.clone(),
+            system.map_or_else(|| entry.system.clone(), |_| NONE.to_owned()),
             entry.builds.to_string(),
-            moment(entry.last),
+            day(entry.last),
             estimate.to_string(),
             format!("{p10} to {p90}"),
         ]
     };
-    format!("{}estimates are for builds {}\n", table(header, list.iter().map(row)), on_what(host))
+    let all = system.map(|system| format!("all for {}; ", clean(system))).unwrap_or_default();
+    format!("{}{all}estimates are for builds {}\n", table(columns, list.iter().map(row)), on_what(host))
 }

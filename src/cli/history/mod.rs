@@ -16,6 +16,7 @@ use super::error::CliError;
 use crate::base::Span;
 use crate::cost::{About, Memory};
 use crate::records::history::{Filter, Healed, History, Trouble, export_csv, export_json, heal};
+use crate::report::{Cells, Room, Table, clean};
 
 /// Show, export, import and forget what is remembered of builds
 #[derive(Args, Debug)]
@@ -150,24 +151,36 @@ fn on_what(host: Option<&str>) -> String {
     format!("on one core of {whose}")
 }
 
+/// What all of these are, if they are the same.
+fn same<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
 /// A moment, by this machine's time zone.
 fn moment(seconds: u64) -> String {
+    written(seconds, "%Y-%m-%d %H:%M")
+}
+
+/// The day of a moment.
+fn day(seconds: u64) -> String {
+    written(seconds, "%Y-%m-%d")
+}
+
+fn written(seconds: u64, format: &str) -> String {
     if seconds == 0 {
         return "-".to_owned();
     }
     let at = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    at.map_or_else(
-        || seconds.to_string(),
-        |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-    )
+    at.map_or_else(|| seconds.to_string(), |at| at.to_zoned(TimeZone::system()).strftime(format).to_string())
 }
 
-/// A table whose first row is the header, with an empty line's worth of nothing at the end.
-fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let mut all = vec![header.map(str::to_owned)];
+/// A table of what the history says.
+fn table<const N: usize>(columns: [(Cells, &str); N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new(columns);
     // Names in the file may be from anywhere.
-    all.extend(rows.map(|row| row.map(|cell| crate::report::clean(&cell).into_owned())));
-    super::hosts::columns(&all)
+    rows.for_each(|row| table.row(row.map(|cell| clean(&cell).into_owned())));
+    table.text(Room::of_stdout())
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Estimate, existing, memory, moment, on_what, print_json, table};
+use super::{Estimate, existing, memory, moment, on_what, print_json, same, table};
 use crate::cli::error::CliError;
 use crate::cost::{About, Memory, OutputClass};
 use crate::records::history::{Build, Ended, Filter, class_word, outcome_word};
-use crate::report::{bytes, plural};
+use crate::report::{Cells, NONE, bytes, plural};
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
@@ -83,22 +83,34 @@ fn expected(builds: &[Build], memory: &Memory, host: Option<&str>) -> Vec<Expect
 }
 
 fn text(shown: &Shown, host: Option<&str>) -> String {
-    let header = ["when", "derivation", "system", "host", "cores", "took", "processor", "output", "outcome"];
+    let columns = [
+        (Cells::Numbers, "when"),
+        (Cells::Names, "derivation"),
+        (Cells::Words, "system"),
+        (Cells::Words, "host"),
+        (Cells::Numbers, "cores"),
+        (Cells::Numbers, "took"),
+        (Cells::Numbers, "cpu"),
+        (Cells::Numbers, "output"),
+        (Cells::Words, "outcome"),
+    ];
+    // What is the same for all is in the lines below.
+    let system = same(shown.builds.iter().map(|build| build.sample.system.as_str()));
     let row = |build: &Build| {
         let sample = &build.sample;
         [
             moment(sample.stopped),
             build.name(),
-            sample.system.clone(),
+            system.map_or_else(|| sample.system.clone(), |_| NONE.to_owned()),
             sample.host.clone(),
-            if sample.cores == 0 { "-".to_owned() } else { sample.cores.to_string() },
+            if sample.cores == 0 { NONE.to_owned() } else { sample.cores.to_string() },
             sample.wall.to_string(),
-            sample.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string()),
-            if sample.output_size == 0 { "-".to_owned() } else { bytes(sample.output_size) },
+            sample.cpu.map_or_else(|| NONE.to_owned(), |cpu| cpu.to_string()),
+            if sample.output_size == 0 { NONE.to_owned() } else { bytes(sample.output_size) },
             outcome_word(build.outcome),
         ]
     };
-    let mut text = table(header, shown.builds.iter().map(row));
+    let mut text = table(columns, shown.builds.iter().map(row));
     for Expected { name, class, system, builds, estimate } in &shown.estimates {
         let Estimate { estimate, p10, p90 } = estimate;
         let name = crate::report::clean(name);

@@ -6,13 +6,29 @@ use serde::Serialize;
 
 use super::compare::{Kind, gain};
 use crate::base::Span;
-use crate::report::{bytes, plural};
+use crate::report::{self, Cells, NONE, Room, bytes, plural};
 use crate::run::Losses;
 use crate::sim::Outcome;
 
+const HEADING: [(Cells, &str); 11] = [
+    (Cells::Names, ""),
+    (Cells::Numbers, "takes"),
+    (Cells::Numbers, "× bound"),
+    (Cells::Numbers, "copied"),
+    (Cells::Numbers, "work"),
+    (Cells::Numbers, "error"),
+    (Cells::Numbers, "choice"),
+    (Cells::Numbers, "moves"),
+    (Cells::Numbers, "hosts"),
+    (Cells::Numbers, "orders"),
+    (Cells::Words, ""),
+];
+
 /// What the last columns are.
-const COLUMNS: &str =
-    "beyond the bound: no ready work, estimate error, waiting by choice, transfer, hosts away, handling\n";
+const COLUMNS: &str = "\
+beyond the bound: no ready work, estimate error, waiting by choice, transfer
+(moves), hosts away, handling (orders)
+";
 
 /// What one run came to under several conditions; times in microseconds.
 #[derive(Debug, Serialize)]
@@ -41,7 +57,7 @@ pub(super) struct Row {
 }
 
 impl Table {
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, room: Room) -> String {
         let mut out = format!("{}: {}", self.run, plural(self.derivations, "derivation"));
         if let Some(makespan) = self.makespan {
             let _ = write!(out, ", built in {makespan}");
@@ -50,30 +66,17 @@ impl Table {
             let _ = write!(out, "; means of {} seeds", self.seeds);
         }
         out.push('\n');
-        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        let _ = writeln!(
-            out,
-            "  {:width$}  {:>7}  {:>7}  {:>8}    {:>7}  {:>8}  {:>7}  {:>8}  {:>7}  {:>8}",
-            "",
-            "takes",
-            "× bound",
-            "copied",
-            "no work",
-            "estimate",
-            "choice",
-            "transfer",
-            "hosts",
-            "handling"
-        );
+        let mut table = report::Table::new(HEADING);
         let mut before = None;
         for row in &self.rows {
             // A blank line between kinds, but not between the first two.
             if before.is_some_and(|kind| kind != row.kind) && row.kind != Kind::Asked {
-                out.push('\n');
+                table.gap();
             }
             before = Some(row.kind);
-            row.line(width, &mut out);
+            table.row(row.cells());
         }
+        out.push_str(&table.text(room));
         out.push_str(COLUMNS);
         if let Some(line) = self.gains() {
             let _ = writeln!(out, "{line}");
@@ -97,16 +100,20 @@ impl Table {
 }
 
 impl Row {
-    fn line(&self, width: usize, out: &mut String) {
+    fn cells(&self) -> [String; HEADING.len()] {
         let Outcome { makespan, ratio, bytes: copied, losses, missing, .. } = self.outcome;
-        let part = |of: fn(&Losses) -> Span| losses.as_ref().map_or("-".to_owned(), |l| of(l).to_string());
-        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let short = if missing > 0 { "  (does not build all)" } else { "" };
-        let _ = writeln!(
-            out,
-            "  {:width$}  {:>7}  {ratio:>7}  {:>8}    {:>7}  {:>8}  {:>7}  {:>8}  {:>7}  {:>8}{short}",
-            self.name,
+        let none = || NONE.to_owned();
+        // What would be shown as 0.0s is nothing to speak of.
+        let seen = |part: &Span| *part >= Span::from_millis(50);
+        let part = |of: fn(&Losses) -> Span| {
+            losses.as_ref().map(of).filter(seen).map_or_else(none, |part| part.to_string())
+        };
+        let ratio = ratio.map_or_else(none, |ratio| format!("{ratio:.2}"));
+        let short = if missing > 0 { "(does not build all)" } else { "" };
+        [
+            format!("  {}", self.name),
             makespan.to_string(),
+            ratio,
             bytes(copied),
             part(|l| l.no_ready_work),
             part(|l| l.estimate_error),
@@ -114,6 +121,7 @@ impl Row {
             part(|l| l.transfer),
             part(|l| l.lost_host),
             part(|l| l.handling),
-        );
+            short.to_owned(),
+        ]
     }
 }

@@ -52,16 +52,17 @@ fn the_table_says_what_more_hosts_would_have_gained() {
             row(Kind::Fleet, "without ruby", 300, 1),
         ],
     };
-    insta::assert_snapshot!(table.text(), @r"
+    insta::assert_snapshot!(table.text(crate::report::Room::PIPE), @r"
     last: 9 derivations, built in 1m31s; means of 5 seeds
-                             takes  × bound    copied    no work  estimate   choice  transfer    hosts  handling
-      as it was              1m40s     1.67   3.0 MiB       0.0s      5.0s     0.0s      0.0s      35s      0.0s
-      policy nix             1m30s     1.50   3.0 MiB       0.0s      5.0s     0.0s      0.0s      25s      0.0s
+                           takes  × bound   copied  error  hosts
+      as it was            1m40s     1.67  3.0 MiB   5.0s    35s
+      policy nix           1m30s     1.50  3.0 MiB   5.0s    25s
 
-      one more like ruby     1m12s     1.20   3.0 MiB       0.0s      5.0s     0.0s      0.0s     7.0s      0.0s
-      twice the bandwidth    1m35s     1.58   3.0 MiB       0.0s      5.0s     0.0s      0.0s      30s      0.0s
-      without ruby           5m00s     5.00   3.0 MiB       0.0s      5.0s     0.0s      0.0s    3m55s      0.0s  (does not build all)
-    beyond the bound: no ready work, estimate error, waiting by choice, transfer, hosts away, handling
+      one more like ruby   1m12s     1.20  3.0 MiB   5.0s   7.0s
+      twice the bandwidth  1m35s     1.58  3.0 MiB   5.0s    30s
+      without ruby         5m00s     5.00  3.0 MiB   5.0s  3m55s  (does not build all)
+    beyond the bound: no ready work, estimate error, waiting by choice, transfer
+    (moves), hosts away, handling (orders)
     would have saved: one more like ruby 18s (20 %), twice the bandwidth nothing
     ");
 }

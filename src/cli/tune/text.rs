@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 
 use super::{Gain, Judge, Row, Searched, Tuned};
-use crate::report::plural;
-use crate::tune::{Accuracy, FEWEST_BUILDS, FEWEST_RUNS, Score};
+use crate::report::{Cells, Room, Table, plural};
+use crate::tune::{Accuracy, FEWEST_BUILDS, FEWEST_RUNS, Package, Score};
 
 /// All of it.
-pub(super) fn text(tuned: &Tuned) -> String {
+pub(super) fn text(tuned: &Tuned, room: Room) -> String {
     let mut out = String::new();
     for left_out in &tuned.left_out {
         let _ = writeln!(out, "left out {}: {}", left_out.run, left_out.why);
     }
     match &tuned.search {
-        Some(search) => searched(search, tuned.runs.len(), &mut out),
+        Some(search) => searched(search, tuned.runs.len(), room, &mut out),
         None => {
             let _ = writeln!(
                 out,
@@ -23,11 +23,11 @@ pub(super) fn text(tuned: &Tuned) -> String {
         }
     }
     out.push('\n');
-    estimator(&tuned.estimator, &mut out);
+    estimator(&tuned.estimator, room, &mut out);
     out
 }
 
-fn searched(search: &Searched, runs: usize, out: &mut String) {
+fn searched(search: &Searched, runs: usize, room: Room, out: &mut String) {
     let (runs, seeds) = (plural(runs, "run"), plural(search.seeds, "seed"));
     let _ = match search.judged_by {
         Judge::OtherRuns => writeln!(
@@ -43,12 +43,14 @@ fn searched(search: &Searched, runs: usize, out: &mut String) {
         ),
     };
     let name = |row: &Row| format!("{}.{}", row.table, row.name);
-    let width = search.parameters.iter().map(|row| name(row).len()).max().unwrap_or(0);
-    let _ = writeln!(
-        out,
-        "\n{:width$}  {:>7}  {:>7}  {:>8}  {:^18}",
-        "parameter", "now", "best", "gain", "95 % interval"
-    );
+    let mut table = Table::new([
+        (Cells::Words, "parameter"),
+        (Cells::Numbers, "now"),
+        (Cells::Numbers, "best"),
+        (Cells::Numbers, "gain"),
+        (Cells::Numbers, "95 % interval"),
+        (Cells::Words, ""),
+    ]);
     for row in &search.parameters {
         let (now, best) = (row.now.to_string(), row.best.to_string());
         let verdict = match (row.kept, row.gain, row.matters) {
@@ -58,15 +60,9 @@ fn searched(search: &Searched, runs: usize, out: &mut String) {
             (false, None, false) => "makes no difference",
         };
         let gain = row.gain.map(|gain| (percent(gain.mean), range(&gain))).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "{:width$}  {now:>7}  {best:>7}  {:>8}  {:^18}  {verdict}",
-            name(row),
-            gain.0,
-            gain.1
-        );
+        table.row([name(row), now, best, gain.0, gain.1, verdict.to_owned()]);
     }
-    out.push('\n');
+    let _ = writeln!(out, "\n{}", table.text(room));
     conclusion(search, out);
 }
 
@@ -100,7 +96,7 @@ fn range(gain: &Gain) -> String {
     format!("{:+.1} to {:+.1}", gain.low * 100.0, gain.high * 100.0)
 }
 
-fn estimator(accuracy: &Accuracy, out: &mut String) {
+fn estimator(accuracy: &Accuracy, room: Room, out: &mut String) {
     if accuracy.all.builds == 0 {
         out.push_str("no build says anything of the estimator\n");
         return;
@@ -112,36 +108,40 @@ fn estimator(accuracy: &Accuracy, out: &mut String) {
     let host = |(host, system, score)| (format!("on {host}, {system}"), score);
     lines.extend(accuracy.hosts.iter().map(|(name, system, score)| host((name, system, score))));
     lines.retain(|(_, score)| score.builds > 0);
-    let names = lines.iter().map(|(name, _)| name.as_str());
-    let packages = accuracy.worst.iter().map(|package| package.pname.as_str());
-    let width = names.chain(packages).map(|name| name.chars().count()).max().unwrap_or(0);
-    out.push_str("the estimator, each build from those before it:\n");
-    let _ = writeln!(
-        out,
-        "{:width$}  {:>6}  {:>8}  {:>6}  {:>11}  {:>11}",
-        "", "builds", "log-RMSE", "bias", "within 80 %", "within 90 %"
-    );
-    for (name, score) in &lines {
-        let _ = writeln!(out, "{name:width$}  {}", figures(score));
-    }
+    let mut table = Table::new([
+        (Cells::Names, ""),
+        (Cells::Numbers, "builds"),
+        (Cells::Numbers, "log-RMSE"),
+        (Cells::Numbers, "bias"),
+        (Cells::Numbers, "in 80 %"),
+        (Cells::Numbers, "in 90 %"),
+        (Cells::Words, ""),
+    ]);
+    lines.into_iter().for_each(|(name, score)| table.row(figures(name, score, String::new())));
     if !accuracy.worst.is_empty() {
-        out.push_str("\nworst predicted:\n");
+        table.gap();
+        let mut worst: [String; 7] = Default::default();
+        worst[0].push_str("worst predicted:");
+        table.row(worst);
     }
-    for package in &accuracy.worst {
-        let took = crate::base::Span::from_secs_f64(package.took);
-        let _ = writeln!(out, "{:width$}  {}  took {took}", package.pname, figures(&package.score));
+    for Package { pname, took, score, .. } in &accuracy.worst {
+        let took = crate::base::Span::from_secs_f64(*took);
+        table.row(figures(pname.clone(), score, format!("took {took}")));
     }
+    let _ = write!(out, "the estimator, each build from those before it:\n{}", table.text(room));
 }
 
-fn figures(score: &Score) -> String {
-    format!(
-        "{:>6}  {:>8.2}  {:>+6.2}  {:>9.0} %  {:>9.0} %",
-        score.builds,
-        score.log_rmse,
-        score.bias,
-        score.within80 * 100.0,
-        score.within90 * 100.0
-    )
+fn figures(name: String, score: &Score, more: String) -> [String; 7] {
+    let percent = |part: f64| format!("{:.0} %", part * 100.0);
+    [
+        name,
+        score.builds.to_string(),
+        format!("{:.2}", score.log_rmse),
+        format!("{:+.2}", score.bias),
+        percent(score.within80),
+        percent(score.within90),
+        more,
+    ]
 }
 
 /// A kind of derivation as it is written.

@@ -1,7 +1,6 @@
 //! The live view on a terminal: a region at the bottom that is drawn again and again, above it what
 //! scrolls by. What the region says is [`render`]'s; this only puts it there.
 
-mod fit;
 mod render;
 
 use std::fmt;

@@ -2,10 +2,10 @@
 
 use console::style;
 
+use super::super::fit::{Piece, append, cut, cut_apart, fitting, width};
 use super::super::state::{HostState, JobState, RunState, Running, Standing};
 use super::super::text::one_line;
 use super::super::units::{bytes, plural};
-use super::fit::{Piece, append, cut, cut_apart, fitting, width};
 use crate::base::Time;
 use crate::fleet::HostId;
 
@@ -234,8 +234,8 @@ fn counts(run: &RunState, now: Time, room: usize) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::super::fit::width as columns;
     use super::super::super::testing::{Scene, header};
-    use super::super::fit::width as columns;
     use super::*;
     use crate::run::Step;
     use crate::run::arbitrary::{self, entry};

@@ -51,7 +51,7 @@ pub fn cut(text: &str, room: usize) -> Cow<'_, str> {
 }
 
 /// The beginning and the end of a text, with an ellipsis between if that is not all.
-fn cut_middle(text: &str, room: usize) -> String {
+pub fn cut_middle(text: &str, room: usize) -> String {
     if width(text) <= room || room < 3 {
         return cut(text, room).into_owned();
     }
