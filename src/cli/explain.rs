@@ -116,9 +116,7 @@ impl Explained<'_> {
         let name = |host: HostId| self.hosts[host].name.as_str();
         let reason = match &binding.build {
             Some(_) if copies(self.entries).contains(&(job, binding.seat.attempt)) => WHY_A_COPY.to_owned(),
-            Some((_, expect)) if expect.why == Why::Soonest => {
-                among(&binding.offers, chosen, name).unwrap_or_else(|| why(expect, name))
-            }
+            Some((_, expect)) if expect.why == Why::Soonest => reason(expect, &binding.offers, chosen, name),
             Some((_, expect)) => {
                 let among = among(&binding.offers, chosen, name);
                 [Some(why(expect, name)), among].into_iter().flatten().collect::<Vec<_>>().join("; ")
@@ -203,9 +201,21 @@ pub fn copies(entries: &[Entry]) -> BTreeSet<(JobId, Attempt)> {
 /// Why a copy was begun.
 pub const WHY_A_COPY: &str = "a copy, as the first is late";
 
+/// Why a job went to its host, in a few words, by what all hosts had to offer, or by the order alone where that is not
+/// known or did not matter.
+pub fn reason<'a>(
+    expect: &Expectation,
+    offers: &[OfferParts],
+    chosen: HostId,
+    name: impl Fn(HostId) -> &'a str + Copy,
+) -> String {
+    let among = among(offers, chosen, name).filter(|_| expect.why == Why::Soonest);
+    among.unwrap_or_else(|| why(expect, name))
+}
+
 /// Why a job went to its host, in a few words, by what the order to build says. How the next best host looked is
 /// not certain: of a job that stood in line, what comes behind it counts there, and it itself where it stood.
-pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
+fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String {
     let here = expect.queue.max(expect.transfer) + expect.work;
     match (expect.why, expect.next_best) {
         (Why::Drawn, _) => "drawn from many, as a slot was free".to_owned(),
@@ -214,9 +224,9 @@ pub fn why<'a>(expect: &Expectation, name: impl Fn(HostId) -> &'a str) -> String
         (Why::Confined, _) => "the policy's only host".to_owned(),
         (Why::Soonest, None) => "the only host for it".to_owned(),
         (Why::Soonest, Some((host, there))) if there > here => {
-            format!("up to {} sooner than on {}", there.saturating_sub(here), name(host))
+            format!("up to {} sooner than {}", there.saturating_sub(here), name(host))
         }
-        (Why::Soonest, Some((host, _))) => format!("about as soon as on {}", name(host)),
+        (Why::Soonest, Some((host, _))) => format!("about as soon as {}", name(host)),
     }
 }
 
@@ -227,11 +237,11 @@ fn among<'a>(offers: &[OfferParts], chosen: HostId, name: impl Fn(HostId) -> &'a
     let (own, best) = (own.first()?, others.into_iter().min_by_key(|offer| (offer.avoided, offer.finish))?);
     let (here, there, name) = (own.finish, best.finish, name(best.host));
     let is_sooner_begun = own.queue == Span::ZERO && best.queue > Span::ZERO;
-    let at_once = if is_sooner_begun { ", but begun at once" } else { "" };
+    let at_once = if is_sooner_begun { "at once, " } else { "" };
     Some(match here.cmp(&there) {
-        Ordering::Less => format!("done {} sooner than on {name}", there.saturating_sub(here)),
-        Ordering::Equal => format!("as soon as on {name}"),
-        Ordering::Greater => format!("done {} later than on {name}{at_once}", here.saturating_sub(there)),
+        Ordering::Less => format!("{} sooner than {name}", there.saturating_sub(here)),
+        Ordering::Equal => format!("as soon as {name}"),
+        Ordering::Greater => format!("{at_once}{} later than {name}", here.saturating_sub(there)),
     })
 }
 
@@ -308,8 +318,8 @@ mod tests {
             let next_best = Some((HostId(1), Span::from_secs(there)));
             why(&Expectation { work, next_best, ..Expectation::default() }, |_| "b")
         };
-        assert_eq!(said(47), "up to 37s sooner than on b");
-        assert_eq!([said(10), said(9)], ["about as soon as on b"; 2]);
+        assert_eq!(said(47), "up to 37s sooner than b");
+        assert_eq!([said(10), said(9)], ["about as soon as b"; 2]);
     }
 
     #[test]
@@ -334,15 +344,15 @@ mod tests {
         };
         let said = |offers: &[OfferParts]| among(offers, HostId(0), |host| ["a", "b", "c"][host.0 as usize]);
         let [own, later] = [offer(0, 0, 30, false), offer(1, 2, 34, false)];
-        assert_eq!(said(&[own, later]).unwrap(), "done 4.0s sooner than on b");
-        assert_eq!(said(&[own, offer(2, 1, 30, false)]).unwrap(), "as soon as on c");
+        assert_eq!(said(&[own, later]).unwrap(), "4.0s sooner than b");
+        assert_eq!(said(&[own, offer(2, 1, 30, false)]).unwrap(), "as soon as c");
         let sooner = offer(2, 1, 16, false);
-        assert_eq!(said(&[sooner, own, later]).unwrap(), "done 14s later than on c, but begun at once");
-        assert_eq!(said(&[sooner, offer(0, 3, 30, false)]).unwrap(), "done 14s later than on c");
+        assert_eq!(said(&[sooner, own, later]).unwrap(), "at once, 14s later than c");
+        assert_eq!(said(&[sooner, offer(0, 3, 30, false)]).unwrap(), "14s later than c");
         let free_too = offer(2, 0, 16, false);
-        assert_eq!(said(&[free_too, own]).unwrap(), "done 14s later than on c");
+        assert_eq!(said(&[free_too, own]).unwrap(), "14s later than c");
         let failed = OfferParts { avoided: true, ..sooner };
-        assert_eq!(said(&[failed, own, later]).unwrap(), "done 4.0s sooner than on b");
+        assert_eq!(said(&[failed, own, later]).unwrap(), "4.0s sooner than b");
         assert_eq!([said(&[own]), said(&[later])], [None, None]);
     }
 
@@ -392,7 +402,7 @@ mod tests {
         let lines: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert!(lines[0].starts_with("gcc-14 /nix/store/"), "{text}");
-        assert!(lines[1].starts_with("at 0.0s: to fast, done 30s sooner than on local; "), "{text}");
+        assert!(lines[1].starts_with("at 0.0s: to fast, 30s sooner than local; "), "{text}");
         assert_eq!(lines[3], "fast 30s 0.0s 0.0s 30s chosen");
         assert_eq!(lines[4], "local 1m00s 0.0s 0.0s 1m00s");
         assert_eq!(lines[5], "down - - - - could not be reached then");

@@ -1,6 +1,6 @@
 //! `drvdispatch plan`: the way of a build up to dispatch, then the same scheduler in the simulated world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::args::{What, Where};
 use super::error::CliError;
-use super::explain::{Explained, WHY_A_COPY, copies, why};
+use super::explain::{Explained, WHY_A_COPY, copies, reason};
 use super::learned::{Basis, Learned, Remember};
 use super::policies::{Comparison, Decide, Tried, slots_left};
 use super::prepare::{self, Prepared};
@@ -23,7 +23,7 @@ use crate::fleet::{Host, HostId};
 use crate::graph::{JobId, Workload, makespan_bound};
 use crate::report::{self, Cells, Room, loss_parts, plural};
 use crate::run::{Attempt, Entry, Event, Expectation, LossMeter, Losses, Order, Step};
-use crate::sched::Policy;
+use crate::sched::{Policy, Scheduler, offers};
 use crate::sim::Rehearsal;
 
 /// Show what would be built where, how long it would take, and why
@@ -179,14 +179,7 @@ fn make(
         return Ok(Output::Comparison(comparison));
     }
     if let Some(name) = &args.explain {
-        let lack = |job: JobId, host: HostId| {
-            let job = &work.jobs[job];
-            setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|l| l.to_string())
-        };
-        let room = Room::of_stdout();
-        let run = Explained { work, hosts, fresh: &fresh, entries: &entries, lack: &lack, room };
-        let text = run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))?;
-        return Ok(Output::Explanation(text));
+        return explanation(name, setup, work, &fresh, &entries).map(Output::Explanation);
     }
     if !args.json && builds.len() > 1 && hosts.rows().iter().filter(|host| host.slots > 0).count() > 1 {
         super::tell!("what each host has to offer for a derivation: --explain NAME");
@@ -203,8 +196,25 @@ fn make(
         choice: args.decide.said_of(&choice, work.jobs.len()),
         estimates_from: learned.basis(work),
         complete: scheduler.verdict().missing.is_empty(),
-        jobs: planned(&builds, &ends(&entries), work, hosts, &estimates, &copies),
+        jobs: planned(&builds, &fresh, &entries, work, hosts, &estimates),
     }))
+}
+
+/// What each host had to offer for the derivations that go by a name.
+fn explanation(
+    name: &str,
+    setup: &Setup,
+    work: &Workload,
+    fresh: &Scheduler,
+    entries: &[Entry],
+) -> Result<String, CliError> {
+    let lack = |job: JobId, host: HostId| {
+        let job = &work.jobs[job];
+        setup.fleet.can_build(&job.name, &job.system, &job.features, host).err().map(|l| l.to_string())
+    };
+    let (hosts, room) = (&setup.fleet.hosts, Room::of_stdout());
+    let run = Explained { work, hosts, fresh, entries, lack: &lack, room };
+    run.text(name).map_err(|why| CliError::Usage(format!("--explain {name}: {why}")))
 }
 
 /// When each attempt is over.
@@ -219,16 +229,21 @@ fn ends(entries: &[Entry]) -> BTreeMap<(JobId, Attempt), Time> {
 /// What is to be said of each build.
 fn planned(
     builds: &[Begun],
-    ends: &BTreeMap<(JobId, Attempt), Time>,
+    fresh: &Scheduler,
+    entries: &[Entry],
     work: &Workload,
     hosts: &Table<HostId, Host>,
     estimates: &Table<JobId, Cost>,
-    copies: &BTreeSet<(JobId, Attempt)>,
 ) -> Vec<PlannedJob> {
+    let (ends, copies) = (ends(entries), copies(entries));
+    // The plan's own orders are what is gone through again; if they did differ, those alone would have to do.
+    let offers = offers(fresh, entries).unwrap_or_default();
+    let name = |host: HostId| hosts[host].name.as_str();
     // What is expected has the host's speed and cores in it; the interval around it has the same.
     let spread = |job: JobId, work: Span| work.as_secs_f64() / estimates[job].median.as_secs_f64().max(1e-6);
     let planned = |&(start, job, attempt, host, expect): &Begun| {
         let copy = copies.contains(&(job, attempt));
+        let offers = offers.get(&(job, attempt)).map_or(&[][..], Vec::as_slice);
         PlannedJob {
             start,
             end: ends.get(&(job, attempt)).copied(),
@@ -239,7 +254,7 @@ fn planned(
             p10: estimates[job].p10.scale(spread(job, expect.work)),
             p90: estimates[job].p90.scale(spread(job, expect.work)),
             copy,
-            why: if copy { WHY_A_COPY.to_owned() } else { why(&expect, |h| hosts[h].name.as_str()) },
+            why: if copy { WHY_A_COPY.to_owned() } else { reason(&expect, offers, host, name) },
         }
     };
     builds.iter().map(planned).collect()
@@ -362,11 +377,12 @@ mod tests {
         let estimates = cost::estimate(&work);
         let eligible = Table::filled(4, vec![HostId::HOME]);
         let rehearsal = Rehearsal::new(&work, &hosts, &estimates, &eligible, None);
-        let meter = LossMeter::new(&work, &hosts, &estimates, &eligible);
+        let meter = LossMeter::new(&work, &hosts, &estimates, &eligible, None);
         let mut placements = Placements { builds: Vec::new(), meter, entries: Vec::new() };
-        let end = rehearsal.run(&mut rehearsal.scheduler(Policy::default()), &mut placements);
+        let fresh = rehearsal.scheduler(Policy::default());
+        let end = rehearsal.run(&mut fresh.clone(), &mut placements);
         let Placements { builds, entries, .. } = placements;
-        let jobs = planned(&builds, &ends(&entries), &work, &hosts, &estimates, &copies(&entries));
+        let jobs = planned(&builds, &fresh, &entries, &work, &hosts, &estimates);
         assert_eq!(jobs.len(), 4);
         assert!(jobs.iter().all(|job| job.end > Some(job.start)));
         assert_eq!(jobs.iter().filter_map(|job| job.end).max(), Some(end));

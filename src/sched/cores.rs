@@ -266,7 +266,7 @@ impl Scheduler {
     }
 
     /// Something happened at hosts where a seat was taken or left.
-    fn touch_moved(&mut self) {
+    pub(super) fn touch_moved(&mut self) {
         for host in self.jobs.take_moved() {
             self.forecasts.touch(host);
         }

@@ -3,6 +3,8 @@
 //! Nothing is kept for this during a run. The same facts give the same decisions, so whoever wants to
 //! know feeds a fresh scheduler with the run's log up to that moment, and has it watch one job in the next step.
 
+use std::collections::BTreeMap;
+
 use super::Scheduler;
 use super::line::Wait;
 use super::policy::Order as JobOrder;
@@ -11,7 +13,7 @@ use super::state::Seat;
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Entry, Event, Expectation, Order, Step};
+use crate::run::{Attempt, Entry, Event, Expectation, Order, Step};
 
 /// What a job would meet on one host, counted from the decision on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +59,30 @@ pub(super) struct Watched {
     pub before: Option<Vec<Wait>>,
     /// What it was offered when it was given a slot.
     shown: Vec<OfferParts>,
+    /// Somebody asks of all jobs.
+    pub all: Option<All>,
 }
+
+/// What is noted for those who ask of all jobs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct All {
+    /// Those that stand in line while slots are filled from it.
+    pub line: Vec<Wait>,
+    /// The next to be given a slot was not asked.
+    unsettled: bool,
+    /// What each job was offered when it was given a slot.
+    shown: Offers,
+}
+
+/// What jobs were offered when they were given a slot, by attempt, soonest first.
+pub type Offers = BTreeMap<(JobId, Attempt), Vec<OfferParts>>;
 
 impl Scheduler {
     /// Estimates the ends of builds that a draw leaves aside, if the job is watched.
     pub(super) fn settle_for_show(&mut self, at: Time, job: JobId) {
+        if let Some(all) = &mut self.watched.all {
+            all.unsettled = true;
+        }
         if self.watched.job == Some(job) {
             self.refresh(at, false);
         }
@@ -70,15 +91,49 @@ impl Scheduler {
     /// Notes what each host that is up and may build the watched job has to offer it, soonest first, just before
     /// it is given a slot.
     pub(super) fn show(&mut self, at: Time, job: JobId) {
+        if self.watched.all.is_some() {
+            return self.show_aside(at, job);
+        }
         if self.watched.job != Some(job) {
             return;
         }
         if let Some(before) = self.watched.before.take() {
             // It is shown what those before it in line leave, and does not meet itself.
-            self.refresh(at, false);
-            self.forecasts.clear();
-            before.iter().for_each(|wait| self.charge(at, wait));
+            self.charge_only(at, &before);
         }
+        self.watched.shown = self.offers(at, job);
+    }
+
+    /// The same of any job. The run goes on as if nobody had asked.
+    fn show_aside(&mut self, at: Time, job: JobId) {
+        self.touch_moved();
+        let kept = (self.forecasts.clone(), self.outgrown.clone());
+        let Some(all) = &mut self.watched.all else { return };
+        let unsettled = std::mem::take(&mut all.unsettled);
+        let row = all.line.iter().position(|wait| wait.job == job);
+        let before = row.map(|row| all.line[..row].to_vec());
+        match before {
+            Some(before) => self.charge_only(at, &before),
+            None if unsettled => self.refresh(at, false),
+            None => {}
+        }
+        let shown = self.offers(at, job);
+        (self.forecasts, self.outgrown) = kept;
+        let attempt = self.tries.attempt(job);
+        self.watched.all.iter_mut().for_each(|all| {
+            all.shown.insert((job, attempt), shown.clone());
+        });
+    }
+
+    /// Has these count where they wait, and no others.
+    fn charge_only(&mut self, at: Time, waits: &[Wait]) {
+        self.refresh(at, false);
+        self.forecasts.clear();
+        waits.iter().for_each(|wait| self.charge(at, wait));
+    }
+
+    /// What each host that is up and may build a job has to offer it now, soonest first.
+    fn offers(&mut self, at: Time, job: JobId) -> Vec<OfferParts> {
         let mut shown = Vec::new();
         for &host in self.eligible[job].clone().iter() {
             // Also where the inputs are there long before the slot is.
@@ -89,7 +144,7 @@ impl Scheduler {
             shown.push(OfferParts { host, queue, transfer, work, finish, avoided });
         }
         shown.sort_by_key(|offer| (offer.finish, offer.transfer, offer.host));
-        self.watched.shown = shown;
+        shown
     }
 
     /// The rank of `job` when `event` has happened, and what it was offered when it was given a slot then.
@@ -134,6 +189,18 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
         scheduler.step(at, event, &mut Vec::new());
     }
     Ok(bindings)
+}
+
+/// What every job was offered each time that it was given a slot, in one go through the run that `entries` tell, which
+/// began with `fresh`.
+///
+/// # Errors
+/// The orders are not those that `fresh` gives.
+pub fn offers(fresh: &Scheduler, entries: &[Entry]) -> Result<Offers, Differs> {
+    let watched = Watched { all: Some(All::default()), ..Watched::default() };
+    let mut watching = Scheduler { watched, ..fresh.clone() };
+    watching.replay(entries)?;
+    Ok(watching.watched.all.map(|all| all.shown).unwrap_or_default())
 }
 
 fn build(entries: &[Entry], job: JobId, seat: Seat) -> Option<(Time, Expectation)> {

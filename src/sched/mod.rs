@@ -44,7 +44,7 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use explain::{Binding, OfferParts, explain};
+pub use explain::{Binding, OfferParts, Offers, explain, offers};
 pub use policy::{Choice, Confine, Cores, Order as JobOrder, Policy, power};
 pub use replay::{Differs, Identical, UnknownPolicy};
 pub use state::{JobState, Seat};

@@ -19,7 +19,7 @@ use drvdispatch::graph::{JobId, PathId, makespan_bound};
 use drvdispatch::run::{
     Attempt, Event, LogWriter, MeasuredBound, Order, Outcome, SlotId, TransferId, read_log,
 };
-use drvdispatch::sched::{JobState, Scheduler};
+use drvdispatch::sched::{JobState, Scheduler, explain, offers};
 use drvdispatch::sim::Measure;
 use proptest::prelude::*;
 
@@ -240,6 +240,21 @@ proptest! {
             }
         }
         prop_assert_eq!(told(case.scheduler().without_reasons(), &record.1), record.0);
+    }
+
+    #[test]
+    fn all_are_told_of_together_what_each_is_told_of_alone(mut case in rough()) {
+        // A real world knows nothing of hosts that there are not.
+        case.trouble.stale = None;
+        let ended = run(&case);
+        let (_, entries, _) = read_log(&ended.log[..]).unwrap();
+        let together = offers(&case.scheduler(), &entries).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        for job in case.work.jobs.ids() {
+            for binding in explain(&case.scheduler(), &entries, job).unwrap() {
+                let told = together.get(&(job, binding.seat.attempt));
+                prop_assert_eq!(told, Some(&binding.offers), "{} at {:?}", job, binding.at);
+            }
+        }
     }
 
     #[test]
