@@ -305,7 +305,7 @@ mod tests {
         let policies = vec![row("full", 66, true), row("all-local", 600, false)];
         let bound = Span::from_secs(60);
         let table = Comparison { derivations: 2, lower_bound: bound, chosen: "full", policies };
-        insta::assert_snapshot!(table.text(Room::PIPE), @r"
+        insta::assert_snapshot!(table.text(Room::terminal(80)), @r"
           policy      takes  × bound   copied  what it does
         * full        1m06s     1.10  3.0 MiB  the longest way to the end first, each
                                                derivation where it is done first

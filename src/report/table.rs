@@ -1,4 +1,5 @@
-//! Tables for people: no wider than they need be, and on a terminal no wider than that.
+//! Tables for people: no wider than they need be, and on a terminal no wider than that. What goes to a program or a file
+//! has a line for each row, so that it can be searched.
 
 use super::fit::{cut_middle, width};
 
@@ -14,17 +15,15 @@ const LEAST_WORDS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     columns: usize,
-    /// Whether what cannot be broken is cut. What a program or a file gets is whole.
-    cuts: bool,
 }
 
 impl Room {
-    /// Of a file or a program: lines are broken, and nothing is cut.
-    pub const PIPE: Room = Room { columns: 80, cuts: false };
+    /// Of a file or a program: nothing is cut or broken.
+    pub const PIPE: Room = Room { columns: usize::MAX };
 
     /// Of a terminal.
     pub const fn terminal(columns: usize) -> Room {
-        Room { columns, cuts: true }
+        Room { columns }
     }
 
     /// Of stdout.
@@ -125,7 +124,7 @@ impl<const N: usize> Table<N> {
         let all = widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1);
         let mut over = all.saturating_sub(room.columns);
         let ways: [&[Cells]; 3] = [&[Cells::List, Cells::Text], &[Cells::Names], &[Cells::Words]];
-        for gives in &ways[..if room.cuts { 3 } else { 1 }] {
+        for gives in ways {
             let least = |i: usize| match self.cells[i] {
                 Cells::Names => LEAST_NAME,
                 Cells::Words => LEAST_WORDS,
@@ -200,14 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_piped_is_broken_and_never_cut() {
-        insta::assert_snapshot!(table().text(Room::PIPE), @r"
-        takes  host        systems               derivation
-        1m05s  aquamarine  x86_64-linux,         hello-2.12
-                           i686-linux
-
-           4s  b           aarch64-darwin        python3.13-django-rest-framework-3.16.0
-        ");
+    fn what_is_piped_has_a_line_for_each_row() {
+        let mut table = table();
+        table.row(
+            ["5s", "c", "riscv64-linux,riscv32-linux,x86_64-linux,i686-linux", "hello-2.12"]
+                .map(str::to_owned),
+        );
+        let text = table.text(Room::PIPE);
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(
+            text.contains("  riscv64-linux,riscv32-linux,x86_64-linux,i686-linux  hello-2.12\n"),
+            "{text}"
+        );
     }
 
     #[test]
