@@ -14,6 +14,7 @@ use super::graphs::Input;
 pub struct Ready<'a> {
     pub scheduler: Scheduler,
     pub world: SimWorld<'a>,
+    jobs_per_core: Option<f64>,
 }
 
 /// What a world lasts as long as.
@@ -70,7 +71,7 @@ impl<'a> Setting<'a> {
             Scheduler::new(told, hosts, estimates, self.eligible(), policy.clone()).without_reasons();
         let world = SimWorld::new(&self.input.real, self.hosts, &self.truth, Vec::new())
             .with_parallel(self.input.parallel.clone());
-        Ready { scheduler, world }
+        Ready { scheduler, world, jobs_per_core: policy.jobs_per_core }
     }
 }
 
@@ -81,7 +82,8 @@ impl Ready<'_> {
 
     /// What the run comes to, or why it came to nothing.
     pub fn measured(mut self, setting: &Setting<'_>) -> Result<Measured, String> {
-        let mut measure = Measure::new(&setting.input.real, setting.hosts);
+        let jobs_per_core = self.jobs_per_core;
+        let mut measure = Measure::new(&setting.input.real, setting.hosts, jobs_per_core);
         self.watched(&mut measure);
         let verdict = self.scheduler.verdict();
         match verdict.missing.len() {

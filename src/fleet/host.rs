@@ -116,14 +116,6 @@ impl Host {
         if self.cores == 0 { self.slots } else { self.cores }
     }
 
-    /// How many of its slots are used at a time, with no more than so many jobs for each core where its number of cores
-    /// is known: those that wait for each other's cores all take longer, and none is done sooner.
-    pub fn used_slots(&self, jobs_per_core: Option<f64>) -> u32 {
-        let most = |each: f64| ((f64::from(self.cores) * each) as u32).max(1);
-        let limit = jobs_per_core.filter(|_| self.cores > 0).map_or(u32::MAX, most);
-        self.slots.min(limit)
-    }
-
     /// Takes it to have as many cores as slots where nobody was asked how many it has.
     pub fn guess_cores(&mut self) {
         self.cores = self.lanes();

@@ -7,7 +7,9 @@ mod changes;
 mod host;
 mod names;
 mod select;
+mod used;
 
 pub use changes::{HostChanges, NewHost, bandwidth, take_away};
 pub use host::{Host, HostId, Lack, LinkSpeed};
 pub use select::{Fleet, FleetError, FleetOptions, LAN, NoHost};
+pub use used::UsedSlots;

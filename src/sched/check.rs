@@ -200,7 +200,7 @@ impl Scheduler {
         // A job that is overdue is expected later than it was, and never sooner.
         let mut ends: Vec<Time> =
             self.jobs.seated_on(host).map(|(_, job)| self.expected_end(Time::ZERO, host, job)).collect();
-        ends.sort_unstable();
+        self.leave_slots(host, &mut ends);
         let later = ends.len() == outlook.ends.len() && ends.iter().zip(&outlook.ends).all(|(a, b)| a <= b);
         if !outlook.free.iter().copied().rev().eq(free)
             || !later

@@ -54,7 +54,7 @@ impl Scheduler {
         let (spec, outlook) = (&self.hosts.spec[host], self.forecasts.of(host));
         match u32::try_from(outlook.free.len()) {
             Ok(free) if free > 0 => outlook.cores.once / free,
-            _ => spec.lanes() / self.hosts.used_slots(host).max(1),
+            _ => spec.lanes() / self.hosts.used_slots().of(host).max(1),
         }
     }
 
@@ -154,7 +154,7 @@ impl Scheduler {
     /// The most cores that jobs with more than one are given in sum; each of the others has one anyway.
     pub(super) fn most_cores(&self, host: HostId) -> u32 {
         let spec = &self.hosts.spec[host];
-        ((f64::from(spec.lanes()) * OVERCOMMIT) as u32).max(self.hosts.used_slots(host))
+        ((f64::from(spec.lanes()) * OVERCOMMIT) as u32).max(self.hosts.used_slots().of(host))
     }
 
     /// How long a job of median cost takes on a host with so many cores.
@@ -272,6 +272,12 @@ impl Scheduler {
         }
     }
 
+    /// Sorts the ends of a host's jobs, and keeps those that leave a slot to another.
+    pub(super) fn leave_slots(&self, host: HostId, ends: &mut Vec<Time>) {
+        ends.sort_unstable();
+        ends.drain(..self.hosts.surplus(host, &self.jobs).min(ends.len()));
+    }
+
     /// Works out anew what follows for a host from the jobs that have slots there.
     fn settle(&mut self, at: Time, host: HostId) {
         let mut outlook = self.forecasts.emptied(host);
@@ -281,6 +287,7 @@ impl Scheduler {
             outlook.free.reverse();
             let seated = self.jobs.seated_on(host);
             outlook.ends.extend(seated.map(|(_, job)| self.expected_end(at, host, job)));
+            self.leave_slots(host, &mut outlook.ends);
             outlook.cores = self.cores_left(host);
         }
         self.forecasts.set(host, outlook);

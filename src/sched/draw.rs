@@ -30,7 +30,7 @@ impl Scheduler {
     /// Whether more is ready than can be begun for long.
     pub(super) fn is_plenty(&self) -> bool {
         let ready = self.jobs.ready_count();
-        let many = self.policy.plenty as usize * self.hosts.all_used() as usize;
+        let many = self.policy.plenty as usize * self.hosts.used_slots().all() as usize;
         self.policy.choice == Choice::Earliest && ready > self.policy.window && many > 0 && ready > many
     }
 

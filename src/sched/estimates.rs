@@ -22,6 +22,22 @@ const TRANSFER_PART: f64 = 0.5;
 /// A rank is never nothing, so that longer chains come first.
 const EACH: Span = Span::from_millis(1);
 
+/// Where a job's outputs will be needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pull {
+    pub home: HostId,
+    pub follows: Follows,
+}
+
+/// What has to go there if the job is built elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Follows {
+    /// So much, over the link of the host that builds it.
+    Bytes(u64),
+    /// What takes no longer than this over any link.
+    InTime(Span),
+}
+
 impl Scheduler {
     /// Works out every rank.
     pub(super) fn rank(&mut self) {
@@ -37,7 +53,7 @@ impl Scheduler {
     }
 
     /// Has ranks follow the estimates.
-    fn rank_anew(&mut self) {
+    pub(super) fn rank_anew(&mut self) {
         if self.policy.order == Order::Rank
             && let Some(mut ranks) = self.ranks.take()
         {
@@ -65,7 +81,7 @@ impl Scheduler {
 
     /// Seconds for each second of work, over the slots of `hosts`.
     fn mean_pace(&self, hosts: &[HostId], system: u16) -> f64 {
-        let slots = |h: &HostId| f64::from(self.hosts.used_slots(*h));
+        let slots = |h: &HostId| f64::from(self.hosts.used_slots().of(*h));
         let total: f64 = hosts.iter().map(slots).sum();
         let pace = self.paces.of_system(system);
         let speed: f64 = hosts.iter().map(|h| slots(h) / pace[*h]).sum();
@@ -145,7 +161,7 @@ impl Scheduler {
     /// When all that is left would be done if it were all like this job, and no slot ever idle.
     pub(super) fn soonest_end(&self, at: Time, like: JobId) -> Time {
         let pace = self.paces.of_job(like);
-        let speed = |host: HostId| f64::from(self.hosts.used_slots(host)) / pace[host];
+        let speed = |host: HostId| f64::from(self.hosts.used_slots().of(host)) / pace[host];
         let all: f64 = self.hosts.spec.ids().filter(|&host| self.hosts.takes_jobs(host)).map(speed).sum();
         at + if all > 0.0 { self.left.scale(1.0 / all) } else { Span::ZERO }
     }
@@ -159,25 +175,25 @@ impl Scheduler {
         }
     }
 
-    /// For a job whose outputs are wanted at home, that, and what moving them there would take; what it is made of comes
-    /// along if it is put together rather than built, as systems are. For one that is quicker built than its output is
-    /// moved: the host that has most of what its only consumer needs, and the same.
-    pub(super) fn pull_of(&mut self, job: JobId) -> Option<(HostId, Span)> {
+    /// For a job that is only asked for, and read by no other: home. For one that is quicker built than its output is
+    /// moved: the host that has most of what its only consumer needs.
+    pub(super) fn pull_of(&mut self, job: JobId) -> Option<Pull> {
         if !self.policy.stay_with_consumer {
             return None;
         }
-        let outputs = self.jobs.outputs(job);
+        let (outputs, dependents) = (self.jobs.outputs(job), self.jobs.dependents(job));
         let bytes: u64 = outputs.iter().map(|&path| self.stores.size(path)).sum();
-        let cost = self.hosts.longest_way(bytes);
-        if outputs.iter().any(|&path| self.stores.is_wanted(path)) {
-            let parts = if self.stays[job] { self.most_transfer(job) } else { Span::ZERO };
-            return Some((HostId::HOME, cost + parts));
+        if dependents.is_empty() && outputs.iter().any(|&path| self.stores.is_wanted(path)) {
+            // What it is made of comes along if it is put together rather than built, as systems are.
+            let parts = if self.stays[job] { self.missing_at_home(job) } else { 0 };
+            return Some(Pull { home: HostId::HOME, follows: Follows::Bytes(bytes + parts) });
         }
-        let &[consumer] = self.jobs.dependents(job) else { return None };
+        let &[consumer] = dependents else { return None };
+        let cost = self.hosts.longest_way(bytes);
         if cost <= self.estimates[job].median && !self.stays[job] {
             return None;
         }
-        Some((self.home_of(consumer)?, cost))
+        Some(Pull { home: self.home_of(consumer)?, follows: Follows::InTime(cost) })
     }
 
     /// The host that has most of what a job needs and may build it. Looked up anew once a quarter of what it

@@ -20,7 +20,7 @@ impl Scheduler {
                 self.demand_changed = true;
             }
             Event::HostCores { host, cores } if self.hosts.spec.get(*host).is_some() => {
-                self.hosts.set_cores(*host, *cores, &self.policy);
+                self.hosts.set_cores(*host, *cores);
                 self.only = self.policy.confine.host(&self.hosts.spec);
                 self.outgrown[*host] = self.shared_out(*host);
                 self.estimate_ends(*host);
@@ -39,6 +39,8 @@ impl Scheduler {
             Event::FleetReady if self.phase == Phase::Gathering => {
                 self.phase = Phase::Building;
                 self.demand_changed = true;
+                // By the slots that hosts really use.
+                self.rank_anew();
                 self.make_plan();
                 if self.hosts.spec.iter().any(|(host, spec)| spec.slots > 0 && !self.hosts.takes_jobs(host)) {
                     self.give_up_plan();

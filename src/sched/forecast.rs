@@ -231,14 +231,15 @@ impl Forecasts {
         &self.free_slots
     }
 
-    /// Gives one particular slot of a host to a job that keeps it until `end`; false if it is not free.
-    pub fn take_slot(&mut self, host: HostId, slot: SlotId, end: Time, cores: u32) -> bool {
+    /// Gives a job one particular slot of a host until `end`, or another one if that is not free.
+    pub fn take_slot(&mut self, host: HostId, slot: SlotId, end: Time, cores: u32) -> Option<SlotId> {
         let free = &mut self.known[host].free;
-        let Some(row) = free.iter().position(|&s| s == slot) else { return false };
-        // The last one is the next to be taken.
-        let taken = free.remove(row);
-        free.push(taken);
-        self.take(host, end, cores).is_some()
+        if let Some(row) = free.iter().position(|&s| s == slot) {
+            // The last one is the next to be taken.
+            let taken = free.remove(row);
+            free.push(taken);
+        }
+        self.take(host, end, cores)
     }
 
     /// Has a job wait for the slot of a host that is free first, and keep it until `end`.
@@ -256,9 +257,8 @@ impl Forecasts {
         Outlook { cores: Left::default(), charged: 0, ..outlook }
     }
 
-    /// Replaces an outlook by what follows from the jobs that have slots; their ends may come in any order.
-    pub fn set(&mut self, host: HostId, mut outlook: Outlook) {
-        outlook.ends.sort_unstable();
+    /// Replaces an outlook by what follows from the jobs that have slots; their ends come soonest first.
+    pub fn set(&mut self, host: HostId, outlook: Outlook) {
         self.known[host].clone_from(&outlook);
         self.settled[host] = outlook;
         self.stale.remove(host.index());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Span, Table, Time};
-use crate::fleet::{Host, HostId, LinkSpeed};
+use crate::fleet::{Host, HostId, LinkSpeed, UsedSlots};
 use crate::graph::JobId;
 use crate::run::{Attempt, SlotId, bare_cause};
 
@@ -75,9 +75,7 @@ pub(super) struct Older {
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
     pub spec: Table<HostId, Host>,
-    /// How many of its slots a host uses at a time, and how many all do.
-    used: Table<HostId, u32>,
-    all_used: u32,
+    used: UsedSlots,
     state: Table<HostId, HostState>,
     /// Slots in which jobs are built that have a newer attempt elsewhere, or were built there.
     older: BTreeMap<(HostId, SlotId), Older>,
@@ -87,8 +85,6 @@ pub(super) struct Hosts {
 
 impl Hosts {
     pub fn new(spec: Table<HostId, Host>, policy: &Policy) -> Self {
-        let used: Table<HostId, u32> =
-            spec.rows().iter().map(|host| host.used_slots(policy.jobs_per_core)).collect();
         let state = spec
             .rows()
             .iter()
@@ -101,26 +97,19 @@ impl Hosts {
                 bandwidth: host.link.bandwidth,
             })
             .collect();
-        let all_used = used.rows().iter().sum();
-        Self { spec, used, all_used, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
+        let used = UsedSlots::new(&spec, policy.jobs_per_core);
+        Self { spec, used, state, older: BTreeMap::new(), ailing: BTreeSet::new() }
     }
 
     /// Notes how many cores a host has, and with that how many of its slots are used at a time.
-    pub fn set_cores(&mut self, host: HostId, cores: u32, policy: &Policy) {
+    pub fn set_cores(&mut self, host: HostId, cores: u32) {
         self.spec[host].cores = cores;
-        self.all_used -= self.used[host];
-        self.used[host] = self.spec[host].used_slots(policy.jobs_per_core);
-        self.all_used += self.used[host];
+        self.used.set_cores(host, cores);
     }
 
-    /// How many slots of a host are used at a time.
-    pub fn used_slots(&self, host: HostId) -> u32 {
-        self.used[host]
-    }
-
-    /// The same of all hosts.
-    pub fn all_used(&self) -> u32 {
-        self.all_used
+    /// How many slots are used at a time.
+    pub fn used_slots(&self) -> &UsedSlots {
+        &self.used
     }
 
     /// How long so many bytes take over the link on which that is longest.
@@ -161,11 +150,20 @@ impl Hosts {
 
     /// How many more jobs may have a slot of a host.
     fn room(&self, host: HostId, jobs: &Jobs) -> usize {
-        if self.used[host] == self.spec[host].slots {
-            return usize::MAX;
-        }
-        let older = self.older_on(host).filter(|older| !older.ends).count();
-        (self.used[host] as usize).saturating_sub(jobs.seated_on(host).count() + older)
+        let used = self.used.of(host) as usize;
+        if self.used.is_limited(host) { used.saturating_sub(self.going_on(host, jobs)) } else { usize::MAX }
+    }
+
+    /// How many jobs have to leave a host before one leaves a slot to another: it may have turned out to have fewer
+    /// cores than it has jobs.
+    pub fn surplus(&self, host: HostId, jobs: &Jobs) -> usize {
+        let used = self.used.of(host) as usize;
+        if self.used.is_limited(host) { self.going_on(host, jobs).saturating_sub(used) } else { 0 }
+    }
+
+    /// How many attempts a host has that were not told to end.
+    fn going_on(&self, host: HostId, jobs: &Jobs) -> usize {
+        jobs.seated_on(host).count() + self.older_on(host).filter(|older| !older.ends).count()
     }
 
     pub fn slots(&self, host: HostId) -> &[SlotId] {

@@ -186,7 +186,7 @@ impl Scheduler {
     pub(super) fn lined_up(&self, job: JobId) -> Wait {
         let is_plain = self.parallel[job] == 0.0 && !self.big[job];
         let (system, work) = (self.paces.system(job), self.estimates[job].median.0 as f64);
-        let (rank, home) = (self.jobs.rank(job), self.pull[job].map(|(home, _)| home));
+        let (rank, home) = (self.jobs.rank(job), self.pull[job].map(|pull| pull.home));
         Wait { job, rank, system, work, is_plain, home, best: None }
     }
 

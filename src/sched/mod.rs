@@ -57,6 +57,7 @@ use crate::graph::{Clusters, JobId, PathId, Ranks, Workload};
 use crate::run::{Event, Order, SlotId};
 use coming::Coming;
 use cores::Reservation;
+use estimates::Pull;
 use explain::Watched;
 use forecast::Forecasts;
 use hosts::Hosts;
@@ -120,7 +121,7 @@ pub struct Scheduler {
     /// Per host: cores given out before it said that it has fewer, as far as they are still in use.
     outgrown: Table<HostId, u32>,
     /// Per ready job: where its output will be needed, and what it costs to move it there.
-    pull: Table<JobId, Option<(HostId, Span)>>,
+    pull: Table<JobId, Option<Pull>>,
     /// Per job the host that had most of what it needs, and how many jobs it waited for then.
     homes: Table<JobId, Option<(Option<HostId>, u32)>>,
     /// Per job the host that a plan has for it, if the policy is to follow one.

@@ -6,6 +6,7 @@ use crate::graph::{JobId, PathId};
 use crate::run::Expectation;
 
 use super::Scheduler;
+use super::estimates::{Follows, Pull};
 use super::forecast::NEVER;
 use super::holders;
 use super::lacks::Lacks;
@@ -274,7 +275,7 @@ impl Scheduler {
     }
 
     /// What no transfer of a job's inputs takes longer than.
-    pub(super) fn most_transfer(&mut self, job: JobId) -> Span {
+    fn most_transfer(&mut self, job: JobId) -> Span {
         let losses = self.stores.losses();
         if let Some(known) = self.lacks.most(job, losses) {
             return known;
@@ -302,14 +303,26 @@ impl Scheduler {
         span
     }
 
-    /// What it would cost later that a job's output is on this host and not where its only consumer will
-    /// be: where most of the consumer's other inputs are. Counts for what is quicker built than moved.
+    /// What it would cost later that a job's output is on this host and not where it will be needed: at home, or where
+    /// most of the other inputs of its only consumer are, if it is quicker built than moved.
     pub(super) fn onward(&self, job: JobId, host: HostId) -> Span {
         if !self.policy.stay_with_consumer {
             return Span::ZERO;
         }
-        let Some(&(home, cost)) = self.pull.get(job).and_then(Option::as_ref) else { return Span::ZERO };
-        if home == host { Span::ZERO } else { cost }
+        match self.pull.get(job).copied().flatten() {
+            Some(Pull { home, follows }) if home != host => match follows {
+                Follows::Bytes(bytes) => self.hosts.spec[host].link.time(bytes),
+                Follows::InTime(cost) => cost,
+            },
+            _ => Span::ZERO,
+        }
+    }
+
+    /// How many bytes of a job's inputs, with their closures, this machine does not have.
+    pub(super) fn missing_at_home(&mut self, job: JobId) -> u64 {
+        let closure = closure(&mut self.lacks, &mut self.stores, &self.jobs, job);
+        let missing = closure.iter().filter(|&&path| !self.stores.holds(HostId::HOME, path));
+        missing.map(|&path| self.stores.size(path)).sum()
     }
 }
 

@@ -193,7 +193,7 @@ impl Scheduler {
 
     /// What there is to do in a round.
     fn round(&mut self, at: Time, tells: bool, fresh: Vec<JobId>) -> Round {
-        let slots = self.hosts.all_used();
+        let slots = self.hosts.used_slots().all();
         let is_time = || {
             self.line.is_void()
                 || fresh.len() > self.policy.window
@@ -386,7 +386,7 @@ impl Scheduler {
     }
 
     fn prefetch_limit(&self, host: HostId) -> u32 {
-        if self.hosts.takes_jobs(host) { self.policy.prefetch * self.hosts.used_slots(host) } else { 0 }
+        if self.hosts.takes_jobs(host) { self.policy.prefetch * self.hosts.used_slots().of(host) } else { 0 }
     }
 
     fn may_send_ahead(&self) -> bool {

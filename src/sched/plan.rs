@@ -32,7 +32,7 @@ impl Scheduler {
     pub(super) fn static_plan(&self) -> Table<JobId, Option<HostId>> {
         let mut order: Vec<JobId> = self.work.jobs.ids().collect();
         order.sort_by_key(|&job| (std::cmp::Reverse(self.jobs.rank(job)), job));
-        let free = |host: HostId| vec![Time::ZERO; self.hosts.used_slots(host) as usize];
+        let free = |host: HostId| vec![Time::ZERO; self.hosts.used_slots().of(host) as usize];
         let mut slots: Table<HostId, Vec<Time>> = self.hosts.spec.ids().map(free).collect();
         let mut plan: Table<JobId, Option<HostId>> = Table::filled(order.len(), None);
         let mut end = Table::filled(order.len(), Time::ZERO);

@@ -60,7 +60,7 @@ impl Scheduler {
             let finish = at + transfer + work;
             self.settle_for_show(at, next);
             self.show(at, next);
-            if self.forecasts.take_slot(host, slot, finish, cores.max(1)) {
+            if let Some(slot) = self.forecasts.take_slot(host, slot, finish, cores.max(1)) {
                 let expect = Expectation { transfer, work, why: Why::Followed, ..Expectation::default() };
                 let offer =
                     Offer { host, free: true, finish, cores, expect, must_move: false, score: finish };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::base::{Span, Table, Time};
 use crate::drive::Watch;
-use crate::fleet::{Host, HostId};
+use crate::fleet::{Host, HostId, UsedSlots};
 use crate::graph::{self, JobId, Workload};
 use crate::run::{Attempt, Event, Order, Outcome, Source, TransferId};
 
@@ -53,14 +53,14 @@ pub struct Measure {
     /// Jobs that could be built now and have transfers on their way.
     moving: u64,
     transfers: BTreeMap<TransferId, (Source, HostId, Option<JobId>)>,
-    slots: u64,
+    slots: UsedSlots,
     last: Time,
     sums: Measured,
 }
 
 impl Measure {
-    /// For a run of all jobs of `work`, none of which is done.
-    pub fn new(work: &Workload, hosts: &Table<HostId, Host>) -> Self {
+    /// For a run of all jobs of `work`, none of which is done, with so many jobs on a host for each of its cores.
+    pub fn new(work: &Workload, hosts: &Table<HostId, Host>, jobs_per_core: Option<f64>) -> Self {
         let open: Table<JobId, u32> = work.jobs.rows().iter().map(|job| job.needs.len() as u32).collect();
         Self {
             order: graph::Order::new(work),
@@ -71,7 +71,7 @@ impl Measure {
             incoming: Table::filled(work.jobs.len(), 0),
             moving: 0,
             transfers: BTreeMap::new(),
-            slots: hosts.rows().iter().map(|host| u64::from(host.slots)).sum(),
+            slots: UsedSlots::new(hosts, jobs_per_core),
             last: Time::ZERO,
             sums: Measured::default(),
         }
@@ -85,8 +85,9 @@ impl Measure {
     fn pass(&mut self, at: Time) {
         let time = at.since(self.last).0;
         self.last = self.last.max(at);
-        let busy = self.slots.min(self.running.len() as u64);
-        let idle = self.slots - busy;
+        let slots = u64::from(self.slots.all());
+        let busy = slots.min(self.running.len() as u64);
+        let idle = slots - busy;
         let transfer = idle.min(self.moving);
         let waiting = (idle - transfer).min(self.ready - self.moving);
         self.sums.busy += Span(busy * time);
@@ -167,6 +168,9 @@ impl Watch for Measure {
                 self.end_transfer(*transfer);
             }
             Event::HostLost { host, .. } | Event::HostRefused { host, .. } => self.lost(*host),
+            Event::HostCores { host, cores } if self.slots.knows(*host) => {
+                self.slots.set_cores(*host, *cores)
+            }
             _ => {}
         }
     }

@@ -52,6 +52,8 @@ pub struct Trouble {
     pub refused: Option<(HostId, Time)>,
     /// Per host: when it says how many cores it has; from the beginning, where there is no time.
     pub sized: Vec<Option<u64>>,
+    /// Hosts that say later that they have other numbers of cores.
+    pub resized: Vec<(HostId, Time, u32)>,
     /// Per job one host that alone may build it; any host, where there is no such host.
     pub only: Vec<u32>,
 }
@@ -118,19 +120,20 @@ fn job() -> impl Strategy<Value = JobDraw> {
 fn host() -> impl Strategy<Value = HostDraw> {
     let says = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
     // Now and then more than are filled by what is looked at.
-    let slots = prop_oneof![8 => 0u32..3, 1 => Just(9)];
-    (slots, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 6]), any::<bool>(), says).prop_map(
-        |(slots, speed, systems, cores, emulates_slowly, (big, only_big, says_so, substitutes))| HostDraw {
-            slots,
-            speed: f64::from(speed) / 2.0,
-            systems,
-            cores,
-            emulates_slowly,
-            big: (big, only_big),
-            says_so,
-            substitutes,
-        },
-    )
+    let slots = prop_oneof![8 => 0u32..3, 2 => 3u32..7, 1 => Just(9)];
+    (slots, 1u32..5, 1usize..4, prop::sample::select(vec![0u32, 0, 1, 2, 3, 6]), any::<bool>(), says)
+        .prop_map(|(slots, speed, systems, cores, emulates_slowly, (big, only_big, says_so, substitutes))| {
+            HostDraw {
+                slots,
+                speed: f64::from(speed) / 2.0,
+                systems,
+                cores,
+                emulates_slowly,
+                big: (big, only_big),
+                says_so,
+                substitutes,
+            }
+        })
 }
 
 /// Runs in which builds may fail, but nothing else goes wrong.
@@ -200,7 +203,11 @@ pub fn rough() -> impl Strategy<Value = Case> {
         prop::option::weighted(0.2, 0u64..10_000_000),
         prop::option::weighted(0.3, (1u32..4, 0u64..10_000_000)),
         prop::option::of((1u32..4, 1u64..9)),
-        (any::<bool>(), prop::collection::vec(prop::option::of(0u64..8_000_000), 5)),
+        (
+            any::<bool>(),
+            prop::collection::vec(prop::option::of(0u64..8_000_000), 5),
+            prop::collection::vec((0u32..5, 0u64..15_000_000, 1u32..7), 0..3),
+        ),
     )
         .prop_map(
             |(
@@ -210,7 +217,7 @@ pub fn rough() -> impl Strategy<Value = Case> {
                 interrupted,
                 refused,
                 flapping,
-                (cached, sized),
+                (cached, sized, resized),
             )| {
                 let known = |host: u32| case.hosts.get(HostId(host)).is_some();
                 // For half a second in each two.
@@ -234,6 +241,7 @@ pub fn rough() -> impl Strategy<Value = Case> {
                     refused,
                     only,
                     sized,
+                    resized: resized.into_iter().map(|(host, at, n)| (HostId(host), Time(at), n)).collect(),
                     ..trouble
                 };
                 // A cache has the source then, and nobody else has.
@@ -409,6 +417,10 @@ impl Case {
             if let (Some(at), cores @ 1..) = (at, spec.cores) {
                 world.at(Time(*at), Event::HostCores { host, cores });
             }
+        }
+        for &(host, at, cores) in trouble.resized.iter().filter(|(host, ..)| self.hosts.get(*host).is_some())
+        {
+            world.at(at, Event::HostCores { host, cores });
         }
         if let Some(at) = trouble.interrupted {
             world.at(at, Event::Interrupted);

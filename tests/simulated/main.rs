@@ -48,7 +48,7 @@ struct Ended {
 /// The loop of `drive`, with an audit after each step.
 fn run(case: &Case) -> Ended {
     let (mut scheduler, mut world) = (case.scheduler(), case.world());
-    let mut measure = Measure::new(&case.work, &case.hosts);
+    let mut measure = Measure::new(&case.work, &case.hosts, case.policy.jobs_per_core);
     let mut bound = MeasuredBound::new(&Arc::new(case.header()));
     let mut log = LogWriter::new(Vec::new(), &case.header()).unwrap();
     let (mut record, mut orders) = (Record::default(), Vec::new());
@@ -198,7 +198,8 @@ proptest! {
         }
         // All slot time is accounted for.
         let measured = ended.measure.result();
-        let slots: u64 = case.hosts.rows().iter().map(|host| u64::from(host.slots)).sum();
+        let used = |host: &Host| u64::from(host.used_slots(case.policy.jobs_per_core));
+        let slots: u64 = case.hosts.rows().iter().map(used).sum();
         let idle = measured.idle.no_work + measured.idle.waiting + measured.idle.transfer;
         prop_assert_eq!((measured.busy + idle).0, measured.makespan.0 * slots);
     }

@@ -115,7 +115,7 @@ fn together(run: &RunState, hosts: &[HostId]) -> String {
             Standing::Lost { .. } | Standing::Refused { .. } => away += 1,
             Standing::Awaited | Standing::Up => {
                 building += state.slots().filter(|(_, doing)| doing.is_some()).count();
-                idle += state.idle();
+                idle += run.idle(*host);
             }
         }
     }
@@ -149,7 +149,7 @@ fn work_cell(run: &RunState, state: &HostState, host: HostId, now: Time, room: u
         .filter_map(|(_, doing)| doing)
         .filter_map(|(job, attempt)| Some((job, run.attempt(job, attempt)?)))
         .collect();
-    let idle = state.idle();
+    let idle = run.idle(host);
     busy.sort_by_key(|(job, r)| (r.ordered, *job));
     let builds: Vec<Piece> = busy.iter().map(|(job, r)| build_piece(&run.job(*job).name, r, now)).collect();
     let mut text = fitting(&builds, ", ", room);

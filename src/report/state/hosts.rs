@@ -84,15 +84,12 @@ pub struct HostState {
     /// How long its slots were taken, in sum over all slots and ended attempts.
     pub busy: Span,
     up: Span,
-    slots: BTreeMap<SlotId, Slot>,
-    /// How many of its slots are used at a time.
+    /// Up to when that is counted.
+    counted: Time,
+    /// What the connected slots do.
+    slots: BTreeMap<SlotId, Option<(JobId, Attempt)>>,
+    /// How many slots are used at a time.
     used: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Slot {
-    since: Time,
-    doing: Option<(JobId, Attempt)>,
 }
 
 impl HostState {
@@ -103,29 +100,37 @@ impl HostState {
 
     /// What each connected slot does, in order.
     pub fn slots(&self) -> impl Iterator<Item = (SlotId, Option<(JobId, Attempt)>)> {
-        self.slots.iter().map(|(id, slot)| (*id, slot.doing))
+        self.slots.iter().map(|(id, doing)| (*id, *doing))
     }
 
-    /// How many more jobs it would be given now.
-    pub fn idle(&self) -> usize {
-        let busy = self.slots.values().filter(|slot| slot.doing.is_some()).count();
-        if self.drained.is_some() { 0 } else { self.slots.len().min(self.used).saturating_sub(busy) }
+    /// How many more jobs it could be given now, if so many of its slots are taken, and that many by attempts that go on.
+    pub(super) fn room(&self, taken: usize, going_on: usize) -> usize {
+        let free = self.slots.len().saturating_sub(taken);
+        if self.drained.is_some() { 0 } else { free.min(self.used.saturating_sub(going_on)) }
     }
 
     /// For how long its slots were connected, in sum, without those that are not used.
     pub fn connected(&self, now: Time) -> Span {
-        self.up + self.slots.values().take(self.used).map(|slot| now.since(slot.since)).sum()
+        let slots = self.slots.len().min(self.used) as u64;
+        self.up + Span(now.since(self.counted).0.saturating_mul(slots))
+    }
+
+    /// Counts what is connected up to now, before that changes.
+    fn count(&mut self, at: Time) {
+        (self.up, self.counted) = (self.connected(at), at);
     }
 
     pub(super) fn slot_up(&mut self, slot: SlotId, at: Time) {
+        self.count(at);
         self.back = self.met && matches!(self.standing, Standing::Lost { .. });
         self.met = true;
         self.standing = Standing::Up;
-        self.slots.entry(slot).or_insert(Slot { since: at, doing: None });
+        self.slots.entry(slot).or_default();
     }
 
     /// It uses so many slots at a time.
-    pub(super) fn use_slots(&mut self, used: u32) {
+    pub(super) fn use_slots(&mut self, used: u32, at: Time) {
+        self.count(at);
         self.used = used as usize;
     }
 
@@ -137,22 +142,22 @@ impl HostState {
 
     /// Every connection is gone.
     pub(super) fn down(&mut self, at: Time) {
-        self.up = self.connected(at);
+        self.count(at);
         self.slots.clear();
     }
 
     pub(super) fn occupy(&mut self, slot: SlotId, by: (JobId, Attempt)) {
-        if let Some(slot) = self.slots.get_mut(&slot) {
-            slot.doing = Some(by);
+        if let Some(doing) = self.slots.get_mut(&slot) {
+            *doing = Some(by);
         }
     }
 
     pub(super) fn vacate(&mut self, slot: SlotId, by: (JobId, Attempt), taken: Span) {
         self.busy += taken;
-        if let Some(slot) = self.slots.get_mut(&slot)
-            && slot.doing == Some(by)
+        if let Some(doing) = self.slots.get_mut(&slot)
+            && *doing == Some(by)
         {
-            slot.doing = None;
+            *doing = None;
         }
     }
 }

@@ -17,7 +17,7 @@ pub use transfers::{LinkTotals, Transfer, Transfers};
 
 use super::text::clean;
 use crate::base::{Id, Span, Table, Time};
-use crate::fleet::{Host, HostId};
+use crate::fleet::{HostId, UsedSlots};
 use crate::graph::{Job, JobId, Origin, PathId, needed_jobs};
 use crate::run::Note;
 use crate::run::{Attempt, Event, Failure, Header, Order, Outcome, Times};
@@ -87,6 +87,8 @@ pub struct RunState {
     jobs: Table<JobId, JobState>,
     counts: Counts,
     hosts: Table<HostId, HostState>,
+    /// How many of its slots each uses at a time.
+    used: UsedSlots,
     running: BTreeMap<(JobId, Attempt), Running>,
     setbacks: BTreeMap<JobId, (HostId, String)>,
     failures: Vec<JobFailure>,
@@ -104,16 +106,13 @@ impl RunState {
     /// read are.
     pub fn new(header: Arc<Header>) -> Self {
         let jobs = &header.workload.jobs;
+        let used = UsedSlots::new(&header.hosts, header.jobs_per_core());
         Self {
             ranks: Ranks::new(&header),
             jobs: Table::filled(jobs.len(), JobState::Waiting),
             counts: Counts { waiting: jobs.len(), ..Counts::default() },
-            hosts: header
-                .hosts
-                .rows()
-                .iter()
-                .map(|host| HostState::with_slots(host.used_slots(header.jobs_per_core())))
-                .collect(),
+            hosts: header.hosts.ids().map(|host| HostState::with_slots(used.of(host))).collect(),
+            used,
             running: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             failures: Vec::new(),
@@ -142,8 +141,8 @@ impl RunState {
                 self.review_demand();
             }
             Event::HostCores { host, cores } => {
-                let spec = Host { cores: *cores, ..self.header.hosts[*host].clone() };
-                self.hosts[*host].use_slots(spec.used_slots(self.header.jobs_per_core()));
+                self.used.set_cores(*host, *cores);
+                self.hosts[*host].use_slots(self.used.of(*host), at);
             }
             Event::DeadlineReached => {}
             Event::HostLost { host, cause } => {
@@ -414,6 +413,15 @@ impl RunState {
     /// One attempt, while it is under way.
     pub fn attempt(&self, job: JobId, attempt: Attempt) -> Option<&Running> {
         self.running.get(&(job, attempt))
+    }
+
+    /// How many more jobs a host could be given now. What was told to end has its slot for a while, and counts no more.
+    pub fn idle(&self, host: HostId) -> usize {
+        let state = &self.hosts[host];
+        let taken = || state.slots().filter_map(|(_, doing)| doing);
+        let goes_on =
+            |&(job, attempt): &(JobId, Attempt)| self.attempt(job, attempt).is_none_or(|one| !one.ends);
+        state.room(taken().count(), taken().filter(goes_on).count())
     }
 
     /// What the last event put an end to; nothing if it was none of those known to be under way.

@@ -23,18 +23,13 @@ pub struct CriticalPath {
 #[derive(Debug)]
 pub(super) struct Ranks {
     of: graph::Ranks,
-    /// Slots times speed, over all hosts.
-    capacity: f64,
 }
 
 impl Ranks {
     pub(super) fn new(header: &Header) -> Self {
         let jobs = header.workload.jobs.ids();
         let best = jobs.map(|id| header.estimates[id].median.scale(1.0 / fastest(header, id))).collect();
-        Self {
-            of: graph::Ranks::new(&header.workload, best),
-            capacity: header.hosts.iter().map(|(_, h)| f64::from(h.slots) * h.speed).sum(),
-        }
+        Self { of: graph::Ranks::new(&header.workload, best) }
     }
 
     /// The jobs that need a job.
@@ -53,15 +48,17 @@ impl Ranks {
 
     pub(super) fn time_left(&self, run: &RunState, now: Time) -> Span {
         let path = self.critical_path(run, now).map_or(Span::ZERO, |path| path.left);
-        if self.capacity <= 0.0 {
+        let speed = |host| run.header.hosts[host].speed;
+        let hosts = run.header.hosts.ids();
+        let capacity: f64 = hosts.map(|host| f64::from(run.used.of(host)) * speed(host)).sum();
+        if capacity <= 0.0 {
             return path;
         }
         // In seconds of a host of speed 1, which is what the capacity counts in.
-        let speed = |host| run.header.hosts[host].speed;
         let waiting = run.jobs.iter().filter(|(_, state)| **state == JobState::Waiting);
         let work: Span = waiting.map(|(job, _)| run.header.estimates[job].median).sum();
         let begun: Span = underway(run, now).into_values().map(|(left, host)| left.scale(speed(host))).sum();
-        path.max((work + begun).scale(1.0 / self.capacity))
+        path.max((work + begun).scale(1.0 / capacity))
     }
 
     fn after(&self, job: JobId) -> Span {

@@ -56,6 +56,26 @@ fn busy_and_connected_time_are_summed_over_slots_and_connections() {
 }
 
 #[test]
+fn slots_that_are_not_used_are_neither_idle_nor_connected() {
+    let policy = serde_json::json!({ "jobs_per_core": 1.0 });
+    let header = Header { policy, ..Header::clone(&super::super::testing::header()) };
+    let mut run = RunState::new(Arc::new(header));
+    let at = |seconds: u64| Time(seconds * 1_000_000);
+    for slot in [SlotId(0), SlotId(1)] {
+        run.event(at(0), &Event::SlotUp { host: RUBY, slot });
+    }
+    assert_eq!(run.idle(RUBY), 2);
+    run.event(at(2), &Event::HostCores { host: RUBY, cores: 1 });
+    assert_eq!(run.idle(RUBY), 1);
+    begin(&mut run, at(10), Attempt(0), RUBY, Span::from_secs(5));
+    assert_eq!(run.idle(RUBY), 0);
+    run.event(at(20), &Event::Finished { job: GCC, attempt: Attempt(0), outcome: built() });
+    assert_eq!((run.idle(RUBY), run.hosts()[RUBY].busy), (1, Span::from_secs(10)));
+    // Two for two seconds, and one since.
+    assert_eq!(run.hosts()[RUBY].connected(at(20)), Span::from_secs(2 * 2 + 18));
+}
+
+#[test]
 fn links_count_what_arrived() {
     let run = Scene::failed().run;
     let links: Vec<_> = run.transfers().links().map(|(from, to, t)| (from, to, t.bytes, t.failed)).collect();

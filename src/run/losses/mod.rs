@@ -121,10 +121,9 @@ const CAUSES: usize = 6;
 /// The fold. Feed it every event and order of a run, in order.
 #[derive(Clone, Debug)]
 pub struct LossMeter {
-    hosts: Table<HostId, Host>,
-    jobs_per_core: Option<f64>,
     speed: Table<HostId, u128>,
-    capacity: u128,
+    /// Microseconds × slots × speed so far, of the slots that count.
+    there: u128,
     /// Hosts, fastest first.
     by_speed: Vec<HostId>,
     slots: Slots,
@@ -150,10 +149,8 @@ impl LossMeter {
     ) -> LossMeter {
         let mut usable = Table::filled(hosts.len(), false);
         eligible.rows().iter().flatten().for_each(|&host| usable[host] = true);
-        let slots = |count: fn(&Host, Option<f64>) -> u32| -> Table<HostId, u32> {
-            hosts.iter().map(|(id, host)| if usable[id] { count(host, jobs_per_core) } else { 0 }).collect()
-        };
-        let (all, counted) = (slots(|host, _| host.slots), slots(Host::used_slots));
+        let mut counted = hosts.clone();
+        counted.iter_mut().filter(|(id, _)| !usable[*id]).for_each(|(_, host)| host.slots = 0);
         let fixed = |speed: f64| (speed * f64::from(1u32 << PLACES)).round().max(1.0) as u128;
         let mut speed: Table<HostId, u128> = Table::filled(hosts.len(), 0);
         for (job, able) in eligible.iter() {
@@ -161,13 +158,11 @@ impl LossMeter {
                 speed[host] = speed[host].max(fixed(hosts[host].speed_for(&work.jobs[job].system)));
             }
         }
-        let mut by_speed: Vec<HostId> = hosts.ids().filter(|&id| counted[id] > 0).collect();
+        let mut by_speed: Vec<HostId> = hosts.ids().filter(|&id| counted[id].slots > 0).collect();
         by_speed.sort_by_key(|&id| (std::cmp::Reverse(speed[id]), id));
         LossMeter {
-            capacity: counted.iter().map(|(id, &slots)| u128::from(slots) * speed[id]).sum(),
-            slots: Slots::new(all, counted),
-            hosts: hosts.clone(),
-            jobs_per_core,
+            there: 0,
+            slots: Slots::new(&counted, jobs_per_core),
             jobs: Jobs::new(work, hosts.len(), estimates, eligible),
             idle: [0; CAUSES],
             useful: 0,
@@ -211,27 +206,12 @@ impl LossMeter {
                 let Some(closed) = self.slots.close(at, (*job, *attempt)) else { return };
                 self.settle(closed, outcome);
             }
-            Event::HostCores { host, cores } => self.size(*host, *cores),
+            Event::HostCores { host, cores } => self.slots.set_cores(*host, *cores),
             Event::HostDrained { .. }
             | Event::Progress { .. }
             | Event::DeadlineReached
             | Event::Interrupted => {}
         }
-    }
-
-    /// A host has so many cores: other slots of it may count than before. It says so when it is connected to, until
-    /// when all were away.
-    fn size(&mut self, host: HostId, cores: u32) {
-        if self.hosts.get(host).is_none() {
-            return;
-        }
-        self.hosts[host].cores = cores;
-        let then = self.slots.used(host);
-        self.slots.set_used(host, self.hosts[host].used_slots(self.jobs_per_core));
-        let [then, used] = [then, self.slots.used(host)].map(|slots| u128::from(slots) * self.speed[host]);
-        self.capacity = self.capacity - then + used;
-        let (lost, now) = (&mut self.idle[Cause::LostHost as usize], u128::from(self.now.0));
-        *lost = (*lost + now * used).saturating_sub(now * then);
     }
 
     /// Takes in an order.
@@ -258,7 +238,9 @@ impl LossMeter {
         let makespan = self.now.since(Time::ZERO);
         let beyond = makespan.0.checked_sub(bound.0)?;
         let mut idle = self.idle.map(|idle| i128::try_from(idle).unwrap_or(i128::MAX));
-        let capacity = i128::try_from(self.capacity).unwrap_or(i128::MAX);
+        // On average: hosts may say later how many cores they have.
+        let capacity = self.there.checked_div(u128::from(makespan.0)).unwrap_or_default();
+        let capacity = i128::try_from(capacity).unwrap_or(i128::MAX);
         let mut even_then = capacity * i128::from(bound.0) - i128::try_from(self.useful).unwrap_or(i128::MAX);
         for part in &mut idle {
             // Where more was useful than the bound has room for, this adds to the first.
@@ -273,7 +255,6 @@ impl LossMeter {
             // Rounding what is summed up, not the parts, makes them add up. Without capacity nothing
             // was built, and there is nothing to divide by.
             let so_far = sum.checked_div(capacity).unwrap_or_default();
-            // Where more slots were at work for a time than count, there is no room for all of it.
             let so_far = u64::try_from(so_far).unwrap_or_default().min(beyond);
             *span = Span(so_far - before);
             before = so_far;
@@ -302,6 +283,7 @@ impl LossMeter {
         let mut free: Table<HostId, u32> = Table::filled(self.speed.len(), 0);
         for i in 0..self.by_speed.len() {
             let host = self.by_speed[i];
+            self.there += u128::from(span.0) * u128::from(self.slots.counted(host)) * self.speed[host];
             let away = self.slots.away(host);
             self.add_slots(Cause::LostHost, host, away, span);
             let idle = self.slots.idle(host);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::super::event::Attempt;
 use super::super::order::SlotId;
 use crate::base::{Span, Table, Time};
-use crate::fleet::HostId;
+use crate::fleet::{Host, HostId, UsedSlots};
 use crate::graph::JobId;
 
 type Key = (JobId, Attempt);
@@ -31,19 +31,20 @@ struct Taken {
 /// All slots.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
-    /// How many each host should have.
+    /// How many each host has.
     all: Table<HostId, u32>,
     /// How many of them are used at a time: the others do not count.
-    used: Table<HostId, u32>,
+    used: UsedSlots,
     connected: Table<HostId, BTreeMap<SlotId, VecDeque<Taken>>>,
     busy: Table<HostId, u32>,
     places: BTreeMap<Key, (HostId, SlotId)>,
 }
 
 impl Slots {
-    pub(super) fn new(all: Table<HostId, u32>, used: Table<HostId, u32>) -> Slots {
+    pub(super) fn new(hosts: &Table<HostId, Host>, jobs_per_core: Option<f64>) -> Slots {
+        let all: Table<HostId, u32> = hosts.rows().iter().map(|host| host.slots).collect();
         Slots {
-            used,
+            used: UsedSlots::new(hosts, jobs_per_core),
             connected: Table::filled(all.len(), BTreeMap::new()),
             busy: Table::filled(all.len(), 0),
             places: BTreeMap::new(),
@@ -51,29 +52,31 @@ impl Slots {
         }
     }
 
-    /// How many of a host's count.
-    pub(super) fn used(&self, host: HostId) -> u32 {
-        self.used[host]
+    /// How many of a host's count: those that are used, and those that are at work beyond them, as attempts that are
+    /// being ended beside those that follow.
+    pub(super) fn counted(&self, host: HostId) -> u32 {
+        self.used.of(host) + self.busy[host].saturating_sub(self.connected_count(host))
     }
 
-    /// From now on, so many of a host's are used at a time.
-    pub(super) fn set_used(&mut self, host: HostId, used: u32) {
-        self.used[host] = used.min(self.all[host]);
+    /// A host said how many cores it has.
+    pub(super) fn set_cores(&mut self, host: HostId, cores: u32) {
+        if self.used.knows(host) {
+            self.used.set_cores(host, cores);
+        }
     }
 
     /// How many are not connected.
     pub(super) fn away(&self, host: HostId) -> u32 {
-        self.used[host] - self.connected_count(host)
+        self.used.of(host) - self.connected_count(host)
     }
 
     /// How many are connected and have nothing to do.
     pub(super) fn idle(&self, host: HostId) -> u32 {
-        // Attempts that are being ended keep theirs beside those that others are given.
         self.connected_count(host).saturating_sub(self.busy[host])
     }
 
     fn connected_count(&self, host: HostId) -> u32 {
-        u32::try_from(self.connected[host].len()).unwrap_or(u32::MAX).min(self.used[host])
+        u32::try_from(self.connected[host].len()).unwrap_or(u32::MAX).min(self.used.of(host))
     }
 
     pub(super) fn up(&mut self, host: HostId, slot: SlotId) {

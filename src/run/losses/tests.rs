@@ -9,9 +9,13 @@ use crate::graph::PathId;
 
 /// The small run that is fed by hand: a chain of three jobs, two hosts with two slots each.
 fn meter() -> LossMeter {
+    meter_with(None)
+}
+
+fn meter_with(jobs_per_core: Option<f64>) -> LossMeter {
     let header = header();
     let eligible = Table::filled(header.workload.jobs.len(), header.hosts.ids().collect());
-    LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, None)
+    LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, jobs_per_core)
 }
 
 fn at(s: u64) -> Time {
@@ -151,9 +155,25 @@ fn a_host_that_only_emulates_is_no_more_than_that() {
     let mut header = header();
     header.hosts[HostId(1)].emulated.insert("x86_64-linux".to_owned(), 0.5);
     let eligible = Table::filled(header.workload.jobs.len(), header.hosts.ids().collect());
-    let run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, None);
-    // Two slots of speed 1.5 and two of half of that.
-    assert_eq!(run.capacity, 9 << (PLACES - 1));
+    let mut run = LossMeter::new(&header.workload, &header.hosts, &header.estimates, &eligible, None);
+    // Two slots of speed 1.5 and two of half of that, for a second.
+    run.advance(at(1));
+    assert_eq!(run.there, (9 * 1_000_000) << (PLACES - 1));
+}
+
+#[test]
+fn that_a_host_says_later_how_many_cores_it_has_excuses_nobody() {
+    let cores = |cores| Event::HostCores { host: HostId(0), cores };
+    let away = |told: Option<u64>| {
+        let mut run = meter_with(Some(1.0)).gather(&[0]);
+        run.build(0, 0, 0, 0);
+        told.into_iter().for_each(|s| run.event(at(s), &cores(1)));
+        run.built(20, 0, 0, 20);
+        run.idle[Cause::LostHost as usize]
+    };
+    let never = away(None);
+    assert!(never > 0, "the other host is never there");
+    assert_eq!([away(Some(0)), away(Some(5)), away(Some(19))], [never; 3]);
 }
 
 proptest! {
@@ -164,7 +184,7 @@ proptest! {
         after in 0u64..1 << 30,
     ) {
         entries.sort_by_key(|(at, _)| *at);
-        let mut run = meter();
+        let mut run = meter_with(Some(1.0));
         let mut now = Time::ZERO;
         for (at, entry) in &entries {
             now = Time(*at);
@@ -175,6 +195,7 @@ proptest! {
                     match &mut event {
                         Event::Started { attempt, .. } | Event::Finished { attempt, .. } => attempt.0 %= 2,
                         Event::Staged { transfer, .. } | Event::StageFailed { transfer, .. } => transfer.0 %= 2,
+                        Event::HostCores { cores, .. } => *cores %= 4,
                         _ => {}
                     }
                     run.event(now, &event);
@@ -191,7 +212,7 @@ proptest! {
             }
             let open: u128 = run.clone().slots.close_all(now).iter().map(|c| u128::from(c.taken.0) * run.speed[c.host]).sum();
             let all = run.idle.iter().sum::<u128>() + run.useful + open;
-            prop_assert_eq!(all, run.capacity * u128::from(now.0));
+            prop_assert_eq!(all, run.there);
         }
         let end = now + Span(after);
         match run.finish(end, Span(bound)) {

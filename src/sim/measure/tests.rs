@@ -60,7 +60,7 @@ fn built(job: u32, attempt: u32) -> Event {
 
 #[test]
 fn idle_time_has_its_cause() {
-    let mut measure = Measure::new(&pair(), &one_host(2));
+    let mut measure = Measure::new(&pair(), &one_host(2), None);
     // A job is ready and not begun for 10, waits for a transfer for 20 more, and is built for 30.
     measure.event(Time(10), &Event::FleetReady);
     let stage = Order::Stage {
@@ -85,7 +85,7 @@ fn idle_time_has_its_cause() {
 
 #[test]
 fn what_is_lost_is_no_longer_under_way() {
-    let mut measure = Measure::new(&pair(), &one_host(1));
+    let mut measure = Measure::new(&pair(), &one_host(1), None);
     measure.order(Time(0), &build(0));
     measure.event(Time(10), &Event::HostLost { host: HostId::HOME, cause: String::new() });
     measure.event(Time(30), &built(0, 0));

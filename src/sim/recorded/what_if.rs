@@ -119,7 +119,7 @@ impl Recording {
         let hosts = &conditions.hosts;
         let (estimates, eligible) = (self.believed(conditions), self.eligible_on(hosts));
         let mut seen = Seen {
-            measure: Measure::new(&self.real, hosts),
+            measure: Measure::new(&self.real, hosts, conditions.policy.jobs_per_core),
             meter: LossMeter::new(&self.real, hosts, &estimates, &eligible, conditions.policy.jobs_per_core),
             built: Table::filled(self.real.jobs.len(), false),
         };
