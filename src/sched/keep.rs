@@ -82,7 +82,7 @@ impl Scheduler {
         booked: &Booking,
         elsewhere: Option<Time>,
     ) -> bool {
-        let next = self.seats_end(at, offer.host).filter(|&end| end > booked.start).min();
+        let next = self.forecasts.settled(offer.host).ends.iter().copied().find(|&end| end > booked.start);
         let later = next.unwrap_or(offer.finish).min(offer.finish) + booked.finish.since(booked.start);
         let loss = later.min(booked.elsewhere.unwrap_or(later)).since(booked.finish);
         let way = self.way_through(booked) + loss;
@@ -113,7 +113,7 @@ impl Scheduler {
             && self.jobs.state(other) == JobState::Waiting
             && self.jobs.rank(other) > self.jobs.rank(job)
             && start.since(at) <= finish.since(start).scale(self.part_to_keep(other))
-            && !self.is_slot_left(at, offer.host, booked)
+            && !self.is_slot_left(offer.host, booked)
     }
 
     fn part_to_keep(&self, job: JobId) -> f64 {
@@ -122,15 +122,10 @@ impl Scheduler {
         (PART * cost.p10.as_secs_f64() / spread).clamp(0.0, 1.0)
     }
 
-    /// When the jobs that have slots of a host should be over, those that were given one just now included.
-    fn seats_end(&self, at: Time, host: HostId) -> impl Iterator<Item = Time> + '_ {
-        self.jobs.seated_on(host).map(move |(_, job)| self.expected_end(at, host, job))
-    }
-
     /// Whether a slot of the host is free when a booking begins, even if one that is free now is given away.
-    fn is_slot_left(&self, at: Time, host: HostId, booked: &Booking) -> bool {
-        let over = self.seats_end(at, host).filter(|&end| end <= booked.start).count();
-        let open = self.forecasts.of(host).free.len() + over;
+    fn is_slot_left(&self, host: HostId, booked: &Booking) -> bool {
+        let (free, ends) = (self.forecasts.of(host).free.len(), &self.forecasts.settled(host).ends);
+        let open = free + ends.iter().filter(|&&end| end <= booked.start).count();
         let meets = |other: &&Booking| other.start <= booked.start && other.finish > booked.start;
         open > self.coming.booked(host).iter().filter(meets).count()
     }
