@@ -79,6 +79,20 @@ check_cores_are_asked_for() {
     grep -rq '"cores":"adaptive"' state/drvdispatch/runs || fail "cores are given by Nix's default"
 }
 
+# A builder with more slots than cores is given no more builds at a time than it has cores, once it has said how many.
+check_slots_beyond_cores() {
+    local cores
+    cores=$(nproc)
+    build wide --on builder1 --jobs "builder1=$((cores + 1))" --no-link
+    expect_status 0
+    awk -v cores="$cores" '
+        /"event":"host-cores","host":1,/ { told = 1 }
+        /"order":"build"/ { wrong += told && busy >= cores; busy++; full += told && busy == cores }
+        /"event":"finished"/ { busy-- }
+        END { exit !(full && !wrong) }' state/drvdispatch/runs/*.jsonl ||
+        fail "builder1 was not given $cores builds at a time"
+}
+
 check_speed() {
     build wide --not-on local --speed builder1=8 --speed builder2=0.1 --speed builder3=0.1
     expect_status 0

@@ -120,9 +120,9 @@ impl Scheduler {
         let shown = self.offers(at, job);
         (self.forecasts, self.outgrown) = kept;
         let attempt = self.tries.attempt(job);
-        self.watched.all.iter_mut().for_each(|all| {
-            all.shown.insert((job, attempt), shown.clone());
-        });
+        if let Some(all) = &mut self.watched.all {
+            all.shown.insert((job, attempt), shown);
+        }
     }
 
     /// Has these count where they wait, and no others.
