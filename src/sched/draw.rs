@@ -62,7 +62,7 @@ impl Scheduler {
                 }
                 let Some((row, offer)) = self.drawn(at, host, left, &mut line, only) else { break };
                 let job = line.take(row);
-                self.settle_for_show(at, job);
+                self.settle_for_show();
                 self.give(at, job, offer, round, out);
             }
         }

@@ -1,7 +1,7 @@
 //! Why a job went where it went: what each host had to offer at the moment of the decision.
 //!
-//! Nothing is kept for this during a run. The same facts give the same decisions, so whoever wants to
-//! know feeds a fresh scheduler with the run's log up to that moment, and has it watch one job in the next step.
+//! Nothing is kept for this during a run. The same facts give the same decisions, so whoever wants to know feeds a
+//! fresh scheduler with the run's log, and has it watch one job or all.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::state::Seat;
 use crate::base::{Span, Time};
 use crate::fleet::HostId;
 use crate::graph::JobId;
-use crate::run::{Attempt, Entry, Event, Expectation, Order, Step};
+use crate::run::{Attempt, Entry, Expectation, Order, Step};
 
 /// What a job would meet on one host, counted from the decision on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +53,15 @@ pub struct Binding {
 pub(super) struct Watched {
     /// Nobody does: orders to build need not say which host would have been the next best.
     pub by_nobody: bool,
-    /// The job of which somebody asks; `None` in a run.
-    pub job: Option<JobId>,
-    /// Those before it, if it stands in line.
-    pub before: Option<Vec<Wait>>,
-    /// What it was offered when it was given a slot.
-    shown: Vec<OfferParts>,
-    /// Somebody asks of all jobs.
-    pub all: Option<All>,
+    /// Somebody does; `None` in a run.
+    pub asks: Option<Asks>,
 }
 
-/// What is noted for those who ask of all jobs.
+/// What is noted for those who ask.
 #[derive(Clone, Debug, Default)]
-pub(super) struct All {
+pub(super) struct Asks {
+    /// The job of which they ask; `None` of all.
+    only: Option<JobId>,
     /// Those that stand in line while slots are filled from it.
     pub line: Vec<Wait>,
     /// The next to be given a slot was not asked.
@@ -78,40 +74,26 @@ pub(super) struct All {
 pub type Offers = BTreeMap<(JobId, Attempt), Vec<OfferParts>>;
 
 impl Scheduler {
-    /// Estimates the ends of builds that a draw leaves aside, if the job is watched.
-    pub(super) fn settle_for_show(&mut self, at: Time, job: JobId) {
-        if let Some(all) = &mut self.watched.all {
-            all.unsettled = true;
-        }
-        if self.watched.job == Some(job) {
-            self.refresh(at, false);
+    /// Has the ends of builds that a draw leaves aside be estimated before the next job is shown.
+    pub(super) fn settle_for_show(&mut self) {
+        if let Some(asks) = &mut self.watched.asks {
+            asks.unsettled = true;
         }
     }
 
-    /// Notes what each host that is up and may build the watched job has to offer it, soonest first, just before
-    /// it is given a slot.
+    /// Notes what each host that is up and may build a watched job has to offer it, soonest first, just before it is
+    /// given a slot. The run goes on as if nobody had asked.
     pub(super) fn show(&mut self, at: Time, job: JobId) {
-        if self.watched.all.is_some() {
-            return self.show_aside(at, job);
-        }
-        if self.watched.job != Some(job) {
+        let Some(asks) = &mut self.watched.asks else { return };
+        let unsettled = std::mem::take(&mut asks.unsettled);
+        if asks.only.is_some_and(|only| only != job) {
             return;
         }
-        if let Some(before) = self.watched.before.take() {
-            // It is shown what those before it in line leave, and does not meet itself.
-            self.charge_only(at, &before);
-        }
-        self.watched.shown = self.offers(at, job);
-    }
-
-    /// The same of any job. The run goes on as if nobody had asked.
-    fn show_aside(&mut self, at: Time, job: JobId) {
+        // It is shown what those before it in line leave, and does not meet itself.
+        let row = asks.line.iter().position(|wait| wait.job == job);
+        let before = row.map(|row| asks.line[..row].to_vec());
         self.touch_moved();
         let kept = (self.forecasts.clone(), self.outgrown.clone());
-        let Some(all) = &mut self.watched.all else { return };
-        let unsettled = std::mem::take(&mut all.unsettled);
-        let row = all.line.iter().position(|wait| wait.job == job);
-        let before = row.map(|row| all.line[..row].to_vec());
         match before {
             Some(before) => self.charge_only(at, &before),
             None if unsettled => self.refresh(at, false),
@@ -120,8 +102,8 @@ impl Scheduler {
         let shown = self.offers(at, job);
         (self.forecasts, self.outgrown) = kept;
         let attempt = self.tries.attempt(job);
-        if let Some(all) = &mut self.watched.all {
-            all.shown.insert((job, attempt), shown);
+        if let Some(asks) = &mut self.watched.asks {
+            asks.shown.insert((job, attempt), shown);
         }
     }
 
@@ -147,13 +129,15 @@ impl Scheduler {
         shown
     }
 
-    /// The rank of `job` when `event` has happened, and what it was offered when it was given a slot then.
-    fn watched(&self, at: Time, event: &Event, job: JobId) -> (Option<Span>, Vec<OfferParts>) {
-        let watched = Watched { job: Some(job), ..Watched::default() };
-        let mut watching = Scheduler { watched, ..self.clone() };
-        watching.step(at, event, &mut Vec::new());
-        let rank = (self.policy.order == JobOrder::Rank).then(|| watching.jobs.rank(job));
-        (rank, watching.watched.shown)
+    /// The same scheduler for those who ask of a job, or of all.
+    fn asked_of(&self, only: Option<JobId>) -> Scheduler {
+        let asks = Some(Asks { only, ..Asks::default() });
+        Scheduler { watched: Watched { asks, ..Watched::default() }, ..self.clone() }
+    }
+
+    /// What those who ask were shown.
+    fn shown(self) -> Offers {
+        self.watched.asks.map(|asks| asks.shown).unwrap_or_default()
     }
 }
 
@@ -162,31 +146,22 @@ impl Scheduler {
 /// # Errors
 /// The orders are not those that `fresh` gives.
 pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<Binding>, Differs> {
-    // To ask at every event would take too long: find the moments first.
-    let mut moments: Vec<(usize, Seat)> = Vec::new();
-    let mut scheduler = fresh.clone();
-    let mut newest = None;
+    let mut scheduler = fresh.asked_of(Some(job));
+    let mut bindings: Vec<Binding> = Vec::new();
     for (row, at, event) in events(entries) {
         let mut orders = Vec::new();
         scheduler.step(at, event, &mut orders);
         compare(row + 1, at, &orders, &entries[row + 1..])?;
         // A job that goes back to an older attempt was given that slot long before.
+        let newest = bindings.last().map(|binding| binding.seat.attempt);
         if let Some(seat) = scheduler.state(job).seat().filter(|seat| Some(seat.attempt) > newest) {
-            newest = Some(seat.attempt);
-            moments.push((row, seat));
+            let rank = (scheduler.policy.order == JobOrder::Rank).then(|| scheduler.jobs.rank(job));
+            bindings.push(Binding { at, seat, rank, offers: Vec::new(), build: build(entries, job, seat) });
         }
     }
-    let mut scheduler = fresh.clone();
-    let mut open = moments.iter().peekable();
-    let mut bindings = Vec::new();
-    for (row, at, event) in events(entries) {
-        let Some(&&(moment, seat)) = open.peek() else { break };
-        if row == moment {
-            let (rank, offers) = scheduler.watched(at, event, job);
-            bindings.push(Binding { at, seat, rank, offers, build: build(entries, job, seat) });
-            open.next();
-        }
-        scheduler.step(at, event, &mut Vec::new());
+    let mut shown = scheduler.shown();
+    for binding in &mut bindings {
+        binding.offers = shown.remove(&(job, binding.seat.attempt)).unwrap_or_default();
     }
     Ok(bindings)
 }
@@ -197,10 +172,9 @@ pub fn explain(fresh: &Scheduler, entries: &[Entry], job: JobId) -> Result<Vec<B
 /// # Errors
 /// The orders are not those that `fresh` gives.
 pub fn offers(fresh: &Scheduler, entries: &[Entry]) -> Result<Offers, Differs> {
-    let watched = Watched { all: Some(All::default()), ..Watched::default() };
-    let mut watching = Scheduler { watched, ..fresh.clone() };
+    let mut watching = fresh.asked_of(None);
     watching.replay(entries)?;
-    Ok(watching.watched.all.map(|all| all.shown).unwrap_or_default())
+    Ok(watching.shown())
 }
 
 fn build(entries: &[Entry], job: JobId, seat: Seat) -> Option<(Time, Expectation)> {

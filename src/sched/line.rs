@@ -205,12 +205,8 @@ impl Scheduler {
             // Whoever is asked meets those before it in line, and neither itself nor those behind.
             self.refresh(at, false);
             self.forecasts.clear();
-        } else if let Some(all) = &mut self.watched.all {
-            all.line = waits.to_vec();
-        } else if let Some(job) = self.watched.job
-            && let Some(row) = waits.iter().position(|wait| wait.job == job)
-        {
-            self.watched.before = Some(waits[..row].to_vec());
+        } else if let Some(asks) = &mut self.watched.asks {
+            asks.line = waits.to_vec();
         }
         let mut rest = waits;
         while let Some(first) = rest.first()
@@ -224,8 +220,7 @@ impl Scheduler {
         }
         self.release();
         line.keep_ready(&self.jobs);
-        self.watched.before = None;
-        self.watched.all.iter_mut().for_each(|all| all.line.clear());
+        self.watched.asks.iter_mut().for_each(|asks| asks.line.clear());
         self.line = line;
     }
 

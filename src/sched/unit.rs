@@ -58,7 +58,7 @@ impl Scheduler {
             let (transfer, cores) = (self.transfer(host, next), self.cores_for(next, host));
             let work = self.work_time(next, host, cores);
             let finish = at + transfer + work;
-            self.settle_for_show(at, next);
+            self.settle_for_show();
             self.show(at, next);
             if let Some(slot) = self.forecasts.take_slot(host, slot, finish, cores.max(1)) {
                 let expect = Expectation { transfer, work, why: Why::Followed, ..Expectation::default() };

@@ -35,28 +35,30 @@ pub(super) fn table(replayed: &Replayed, what_if: &WhatIf, compare: bool) -> Res
     let recording = &replayed.recording;
     let graph = replayed.makespan.is_none();
     let (mut asked, config) = (what_if.conditions(replayed)?, what_if.config(recording)?);
-    let (mut name, noise) = (what_if.name(), what_if.noise_only().name());
-    let (is_changed, mut was) = (name != noise, "as it was".to_owned());
+    let (name, noise) = (what_if.name(), what_if.noise_only().name());
+    let is_changed = name != noise;
     // A log has what was found best then; of a graph it is found out, as it would be before a build.
     let is_open = graph && what_if.decide.policy.is_none();
+    let mut by = String::new();
     if is_open {
         let choice = recording.rehearsed(&asked, &config.policy);
+        if choice.name != DEFAULT {
+            by = format!(" (by {})", choice.name);
+        }
         asked.policy = choice.policy;
-        was = "as planned".to_owned();
-        let by = if choice.name == DEFAULT { String::new() } else { format!(" (by {})", choice.name) };
-        [&mut name, &mut was].into_iter().for_each(|name| name.push_str(&by));
     }
     let mut variants = Vec::new();
     // Of a graph there is nothing that it was.
     if !graph || !is_changed {
-        let name = if noise.is_empty() { was } else { format!("{was}, {noise}") };
+        let was = if graph { "as planned" } else { "as it was" };
+        let name = if noise.is_empty() { was.to_owned() } else { format!("{was}, {noise}") } + &by;
         let as_it_was =
             Conditions { noise: asked.noise, seed: asked.seed, ..Conditions::as_recorded(recording) };
         let conditions = if graph { asked.clone() } else { as_it_was };
         variants.push(Variant { kind: Kind::Recorded, name, conditions });
     }
     if is_changed {
-        variants.push(Variant { kind: Kind::Asked, name, conditions: asked.clone() });
+        variants.push(Variant { kind: Kind::Asked, name: name + &by, conditions: asked.clone() });
     }
     if compare {
         variants.extend(others(replayed, &asked, &config));

@@ -3,7 +3,7 @@ use crate::base::Table;
 use crate::cost::Cost;
 use crate::fleet::{Host, LinkSpeed};
 use crate::graph::{Job, Origin, PathId, PathSpec, Workload};
-use crate::run::{Attempt, Made, Outcome, SlotId, Times};
+use crate::run::{Attempt, Event, Made, Outcome, SlotId, Times};
 use crate::sched::Policy;
 
 fn cost(s: u64) -> Cost {
